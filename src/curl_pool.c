@@ -1,0 +1,391 @@
+/*
+** curl_pool: easy handles are made once, kept on a list when idle, and used
+** again: their connections, DNS answers and TLS sessions live in the multi.
+*/
+#include "curl_pool.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "buffer.h"
+
+/* Connections idle for longer are not used again: servers close theirs after
+** about a minute (nginx: 75 s), and a request on a dead one is lost time. */
+#define IDLE_MAX_S 50L
+
+#define DATE_SIZE 64
+
+typedef struct curl_call {
+  struct curl_call *next; /* among the idle */
+  struct curl_call *all;  /* among all, to free them */
+  CURL *easy;
+  uint64_t id;
+  imattr_buffer body;
+  imattr_buffer reply;
+  imattr_status reading; /* NO_MEMORY, REPLY_TOO_LARGE: why reading ended */
+  int is_in_flight;
+  char date[DATE_SIZE];
+  char reason[CURL_ERROR_SIZE];
+} curl_call;
+
+struct imattr_curl_pool {
+  CURLM *multi;
+  struct curl_slist *headers;
+  curl_call *idle;
+  curl_call *all;
+  curl_call *taken; /* its reply is with the caller; idle at the next call */
+  size_t in_flight;
+  imattr_curl_config config;
+  char *ca_file;
+  char *proxy;
+};
+
+/* {===== callbacks ===== */
+
+/* Collects the reply's body, up to its limit. */
+static size_t on_body(char *bytes, size_t size, size_t count, void *to) {
+  curl_call *call = to;
+  size_t len = size * count;
+  if (call->reply.len + len > IMATTR_REPLY_BYTES_MAX) {
+    call->reading = IMATTR_REPLY_TOO_LARGE;
+    return 0;
+  }
+  call->reading = imattr_buffer_append(&call->reply, bytes, len);
+  return call->reading == IMATTR_OK ? len : 0;
+}
+
+/* Keeps the Date header. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *to) {
+  static const char name[] = "date:";
+  const size_t name_len = sizeof name - 1;
+  curl_call *call = to;
+  size_t len = size * count;
+  if (len > name_len && len < DATE_SIZE &&
+      strncasecmp(bytes, name, name_len) == 0) {
+    size_t from = name_len;
+    size_t end = len;
+    while (from < end && bytes[from] == ' ') {
+      from++;
+    }
+    while (end > from && (bytes[end - 1] == '\r' || bytes[end - 1] == '\n')) {
+      end--;
+    }
+    memcpy(call->date, bytes + from, end - from);
+    call->date[end - from] = '\0';
+  }
+  return len;
+}
+
+/* }===== */
+
+/* {===== calls ===== */
+
+/* Everything that stays the same from request to request. Returns whether
+** libcurl took it all. */
+static int set_up(const imattr_curl_pool *pool, curl_call *call) {
+  const imattr_curl_config *config = &pool->config;
+  CURL *easy = call->easy;
+  const char *protocols = config->allows_http ? "http,https" : "https";
+  return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_SSLVERSION,
+                          (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
+         (pool->ca_file == NULL ||
+          curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file) == CURLE_OK) &&
+         (pool->proxy == NULL ||
+          curl_easy_setopt(easy, CURLOPT_PROXY, pool->proxy) == CURLE_OK) &&
+         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, pool->headers) ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                          config->connect_timeout_ms) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, config->timeout_ms) ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_MAX_S) == CURLE_OK &&
+         /* wait for the first connection to say whether it carries many */
+         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->reason) ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK;
+}
+
+static void destroy_call(curl_call *call) {
+  if (call->easy != NULL) {
+    curl_easy_cleanup(call->easy);
+  }
+  imattr_buffer_clear(&call->body);
+  imattr_buffer_clear(&call->reply);
+  free(call);
+}
+
+/* A new call with its handle, or NULL when there is no memory. */
+static curl_call *create_call(imattr_curl_pool *pool) {
+  curl_call *made = calloc(1, sizeof *made);
+  if (made == NULL) {
+    return NULL;
+  }
+  imattr_buffer_init(&made->body);
+  imattr_buffer_init(&made->reply);
+  made->easy = curl_easy_init();
+  if (made->easy == NULL || !set_up(pool, made)) {
+    destroy_call(made);
+    return NULL;
+  }
+  made->all = pool->all;
+  pool->all = made;
+  return made;
+}
+
+static void put_idle(imattr_curl_pool *pool, curl_call *call) {
+  call->next = pool->idle;
+  pool->idle = call;
+}
+
+static curl_call *take_idle(imattr_curl_pool *pool) {
+  curl_call *taken = pool->idle;
+  if (taken == NULL) {
+    return create_call(pool);
+  }
+  pool->idle = taken->next;
+  return taken;
+}
+
+/* The caller is done with the reply it took. */
+static void forget_taken(imattr_curl_pool *pool) {
+  if (pool->taken != NULL) {
+    put_idle(pool, pool->taken);
+    pool->taken = NULL;
+  }
+}
+
+/* }===== */
+
+/* {===== birth and death ===== */
+
+/* Copies a text that may be NULL. Returns whether there was memory. */
+static int copy_text(char **copy, const char *text) {
+  *copy = text == NULL ? NULL : strdup(text);
+  return text == NULL || *copy != NULL;
+}
+
+/* An empty `Expect:` keeps libcurl from waiting for "100 Continue" before it
+** sends a body: that would cost a round trip. */
+static int make_headers(imattr_curl_pool *pool) {
+  struct curl_slist *first =
+      curl_slist_append(NULL, "Content-Type: application/json");
+  pool->headers = first == NULL ? NULL : curl_slist_append(first, "Expect:");
+  if (pool->headers == NULL) {
+    curl_slist_free_all(first);
+  }
+  return pool->headers != NULL;
+}
+
+imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
+                                      const imattr_curl_config *config) {
+  imattr_curl_pool *made = calloc(1, sizeof *made);
+  curl_call *first = NULL;
+  if (made == NULL) {
+    return IMATTR_NO_MEMORY;
+  }
+  made->config = *config;
+  if (copy_text(&made->ca_file, config->ca_file) &&
+      copy_text(&made->proxy, config->proxy) && make_headers(made)) {
+    made->multi = curl_multi_init();
+  }
+  if (made->multi != NULL) { /* the first call shows that the settings hold */
+    curl_multi_setopt(made->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    first = create_call(made);
+  }
+  if (first == NULL) {
+    imattr_status status = made->multi == NULL ? IMATTR_NO_MEMORY : IMATTR_TLS;
+    imattr_curl_pool_destroy(made);
+    return status;
+  }
+  put_idle(made, first);
+  *pool = made;
+  return IMATTR_OK;
+}
+
+void imattr_curl_pool_destroy(imattr_curl_pool *pool) {
+  if (pool == NULL) {
+    return;
+  }
+  while (pool->all != NULL) {
+    curl_call *call = pool->all;
+    pool->all = call->all;
+    if (call->is_in_flight) {
+      curl_multi_remove_handle(pool->multi, call->easy);
+    }
+    destroy_call(call);
+  }
+  if (pool->multi != NULL) {
+    curl_multi_cleanup(pool->multi);
+  }
+  curl_slist_free_all(pool->headers);
+  free(pool->ca_file);
+  free(pool->proxy);
+  free(pool);
+}
+
+/* }===== */
+
+/* {===== start ===== */
+
+static imattr_status fill(curl_call *call, uint64_t id, const char *url,
+                          const char *body, size_t body_len) {
+  imattr_status status;
+  call->id = id;
+  call->reading = IMATTR_OK;
+  call->reply.len = 0;
+  call->body.len = 0;
+  call->date[0] = '\0';
+  call->reason[0] = '\0';
+  status = imattr_buffer_append(&call->body, body, body_len);
+  if (status == IMATTR_OK &&
+      (curl_easy_setopt(call->easy, CURLOPT_URL, url) != CURLE_OK ||
+       curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                        (curl_off_t)body_len) != CURLE_OK ||
+       curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->body.data) !=
+           CURLE_OK)) {
+    status = IMATTR_NO_MEMORY;
+  }
+  return status;
+}
+
+imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
+                                     const char *url, const char *body,
+                                     size_t body_len) {
+  imattr_status status;
+  int running;
+  curl_call *call;
+  forget_taken(pool);
+  call = take_idle(pool);
+  if (call == NULL) {
+    return IMATTR_NO_MEMORY;
+  }
+  status = fill(call, id, url, body, body_len);
+  if (status != IMATTR_OK ||
+      curl_multi_add_handle(pool->multi, call->easy) != CURLM_OK) {
+    put_idle(pool, call);
+    return IMATTR_NO_MEMORY;
+  }
+  call->is_in_flight = 1;
+  pool->in_flight++;
+  curl_multi_perform(pool->multi, &running); /* its slot's second runs now */
+  return IMATTR_OK;
+}
+
+size_t imattr_curl_pool_in_flight(const imattr_curl_pool *pool) {
+  return pool->in_flight;
+}
+
+/* }===== */
+
+/* {===== wait ===== */
+
+static imattr_status status_of(CURLcode result) {
+  switch (result) {
+    case CURLE_OK: return IMATTR_OK;
+    case CURLE_OUT_OF_MEMORY: return IMATTR_NO_MEMORY;
+    case CURLE_COULDNT_RESOLVE_HOST: return IMATTR_RESOLVE;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_URL_MALFORMAT: return IMATTR_CONNECT;
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY: return IMATTR_PROXY;
+    case CURLE_OPERATION_TIMEDOUT: return IMATTR_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH: return IMATTR_TLS;
+    default: return IMATTR_CUT;
+  }
+}
+
+/* A handshake that the other side broke off, without any certificate being
+** in doubt, is the network's fault and worth another try. */
+static int is_broken_handshake(const curl_call *call, CURLcode result) {
+  return result == CURLE_SSL_CONNECT_ERROR &&
+         (strstr(call->reason, "SSL_ERROR_SYSCALL") != NULL ||
+          strstr(call->reason, "unexpected eof") != NULL ||
+          strstr(call->reason, "Connection reset") != NULL);
+}
+
+static void read_reply(const curl_call *call, CURLcode result,
+                       imattr_curl_reply *reply) {
+  long request_bytes = 0;
+  long http_status = 0;
+  curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+  curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &http_status);
+  reply->id = call->id;
+  reply->status = is_broken_handshake(call, result) ? IMATTR_CUT
+                  : call->reading != IMATTR_OK      ? call->reading
+                                                    : status_of(result);
+  reply->message =
+      call->reason[0] != '\0' ? call->reason : curl_easy_strerror(result);
+  reply->may_have_arrived = request_bytes > 0;
+  reply->http_status = http_status;
+  reply->body = call->reply.len > 0 ? call->reply.data : "";
+  reply->body_len = call->reply.len;
+  reply->date = call->date[0] != '\0' ? call->date : NULL;
+}
+
+/* Takes one finished call, if there is one. */
+static int take_finished(imattr_curl_pool *pool, imattr_curl_reply *reply) {
+  CURLMsg *message;
+  int left;
+  while ((message = curl_multi_info_read(pool->multi, &left)) != NULL) {
+    if (message->msg == CURLMSG_DONE) {
+      CURLcode result = message->data.result; /* gone with the removal */
+      CURL *easy = message->easy_handle;
+      curl_call *call = NULL;
+      curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
+      read_reply(call, result, reply);
+      curl_multi_remove_handle(pool->multi, easy);
+      call->is_in_flight = 0;
+      pool->in_flight--;
+      pool->taken = call;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+int imattr_curl_pool_wait(imattr_curl_pool *pool, int timeout_ms,
+                          imattr_curl_reply *reply) {
+  int running = 0;
+  forget_taken(pool);
+  if (take_finished(pool, reply)) {
+    return 1;
+  }
+  curl_multi_perform(pool->multi, &running);
+  if (take_finished(pool, reply)) {
+    return 1;
+  }
+  if (timeout_ms == 0 || (timeout_ms < 0 && pool->in_flight == 0)) {
+    return 0;
+  }
+  /* libcurl shortens this to its own next timer, so the caller comes back
+  ** here until its moment has come */
+  curl_multi_poll(pool->multi, NULL, 0, timeout_ms < 0 ? 1000 : timeout_ms,
+                  NULL);
+  curl_multi_perform(pool->multi, &running);
+  return take_finished(pool, reply);
+}
+
+/* }===== */

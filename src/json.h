@@ -1,0 +1,25 @@
+/*
+** json: writes one JSON string and checks its UTF-8 in the same pass.
+** That is all the JSON this library writes in C; replies are read in Lua.
+*/
+#ifndef imattr_json_h
+#define imattr_json_h
+
+#include "buffer.h"
+
+/*
+** Appends `text` as a quoted JSON string (RFC 8259): the bytes as they are,
+** with `"`, `\` and the control characters escaped. U+007F and everything
+** above pass through unescaped.
+** OK;
+** NOT_UTF8: overlong forms, surrogates, above U+10FFFF, cut sequences;
+**   *offset is the first byte of the bad sequence, from 0;
+** NUL_BYTE: U+0000, which servers written in C take for the end of the text
+**   and so for another account; *offset is its place;
+** NO_MEMORY.
+** On anything but OK the buffer's `len` is as it was before the call.
+*/
+imattr_status imattr_json_string(imattr_buffer *buffer, const char *text,
+                                 size_t len, size_t *offset);
+
+#endif

@@ -1,0 +1,505 @@
+/*
+** lua_engine: imattr.core's engine: the engine, its screen and its draft in
+** one object. Lua hands in tables, times and verdicts and gets plain values.
+*/
+#include "lua_core.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+
+#define ENGINE "imattr.engine"
+
+typedef struct holder {
+  imattr_engine *engine;
+  imattr_draft *draft;
+  imattr_screen screen;
+  imattr_shape shapes[IMATTR_LANES_MAX];
+  size_t lane_count;
+} holder;
+
+static const char *const shape_names[] = {"set", "remove", "accounts", "whole",
+                                          NULL};
+
+static const char *const verdict_names[] = {"delivered", "retry", "slow_down",
+                                            "resign",    "split", "stop",
+                                            "give_up",   "skip",  NULL};
+
+static const char *const fate_names[] = {"done", "invalid", "refused",
+                                         "unknown", "not_sent"};
+
+static holder *check_holder(lua_State *L) {
+  return imattr_lua_check(L, 1, ENGINE);
+}
+
+static size_t check_lane(lua_State *L, int index, const holder *held) {
+  return (size_t)imattr_lua_checkint(L, index, 1, (int64_t)held->lane_count) -
+         1;
+}
+
+/* {===== push ===== */
+
+/* What stands at `index`, as words: "a boolean", "null". */
+static const char *found(lua_State *L, int index) {
+  switch (lua_type(L, index)) {
+    case LUA_TNIL: return "nothing";
+    case LUA_TBOOLEAN: return "a boolean";
+    case LUA_TNUMBER: return "a number";
+    case LUA_TSTRING: return "a string";
+    case LUA_TTABLE: return "a table";
+    case LUA_TFUNCTION: return "a function";
+    case LUA_TLIGHTUSERDATA:
+      return lua_touserdata(L, index) == NULL ? "null" : "a userdata";
+    default: return "an object";
+  }
+}
+
+#define DIGITS_SIZE 24
+
+/* The digits of a number that is an integer; 0 when it is not one. */
+static size_t integer_digits(lua_State *L, int index,
+                             char digits[DIGITS_SIZE]) {
+  lua_Number number = lua_tonumber(L, index);
+  if (!imattr_lua_iswhole(number, -IMATTR_LUA_EXACT_MAX,
+                          IMATTR_LUA_EXACT_MAX)) {
+    return 0;
+  }
+  return (size_t)snprintf(digits, DIGITS_SIZE, "%" PRId64, (int64_t)number);
+}
+
+/* One pair of an Attrs object: key at -2, value at -1. Must not raise and
+** must not turn the key into a string. */
+static imattr_status draft_pair(lua_State *L, imattr_draft *draft) {
+  char digits[DIGITS_SIZE];
+  size_t name_len, value_len;
+  const char *name, *value;
+  if (lua_type(L, -2) != LUA_TSTRING) {
+    return imattr_draft_refuse(draft, IMATTR_NAME_TYPE, found(L, -2), NULL, 0);
+  }
+  name = lua_tolstring(L, -2, &name_len);
+  switch (lua_type(L, -1)) {
+    case LUA_TSTRING:
+      value = lua_tolstring(L, -1, &value_len);
+      return imattr_draft_set(draft, name, name_len, value, value_len);
+    case LUA_TNUMBER:
+      value_len = integer_digits(L, -1, digits);
+      if (value_len > 0) {
+        return imattr_draft_set(draft, name, name_len, digits, value_len);
+      }
+      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, "a fraction", name,
+                                 name_len);
+    default:
+      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, found(L, -1), name,
+                                 name_len);
+  }
+}
+
+/* The Attrs object at `index`. */
+static imattr_status draft_pairs(lua_State *L, int index, imattr_draft *draft) {
+  imattr_status status = IMATTR_OK;
+  lua_pushnil(L);
+  while (status == IMATTR_OK && lua_next(L, index) != 0) {
+    status = draft_pair(L, draft);
+    lua_pop(L, 1);
+  }
+  return status;
+}
+
+/* The Attrs array at `index`. */
+static imattr_status draft_names(lua_State *L, int index, imattr_draft *draft) {
+  imattr_status status = IMATTR_OK;
+  int count = (int)lua_rawlen(L, index);
+  int i;
+  for (i = 1; status == IMATTR_OK && i <= count; i++) {
+    lua_rawgeti(L, index, i);
+    if (lua_type(L, -1) == LUA_TSTRING) {
+      size_t len;
+      const char *name = lua_tolstring(L, -1, &len);
+      status = imattr_draft_name(draft, name, len);
+    } else {
+      status =
+          imattr_draft_refuse(draft, IMATTR_NAME_TYPE, found(L, -1), NULL, 0);
+    }
+    lua_pop(L, 1);
+  }
+  return status;
+}
+
+/* Screens and renders account and attributes (arguments 3 and 4). */
+static imattr_status draft_update(lua_State *L, holder *held, size_t lane,
+                                  imattr_update **update) {
+  imattr_shape shape = held->shapes[lane];
+  imattr_status status;
+  const char *account;
+  size_t len;
+  if (lua_type(L, 3) != LUA_TSTRING) {
+    return imattr_draft_refuse(held->draft, IMATTR_ACCOUNT_TYPE, found(L, 3),
+                               NULL, 0);
+  }
+  account = lua_tolstring(L, 3, &len);
+  status = imattr_draft_begin(held->draft, shape, &held->screen, account, len);
+  if (status == IMATTR_OK && shape <= IMATTR_SHAPE_REMOVE) {
+    if (!lua_istable(L, 4)) {
+      status = imattr_draft_refuse(held->draft, IMATTR_ATTRS_TYPE, found(L, 4),
+                                   NULL, 0);
+    } else if (shape == IMATTR_SHAPE_SET) {
+      status = draft_pairs(L, 4, held->draft);
+    } else {
+      status = draft_names(L, 4, held->draft);
+    }
+  }
+  return status == IMATTR_OK ? imattr_draft_finish(held->draft, update)
+                             : status;
+}
+
+/* nil, code, message, ticket of an update that screening refused */
+static int push_invalid(lua_State *L, holder *held) {
+  const imattr_fault *fault = imattr_draft_fault(held->draft);
+  imattr_lua_box *box = imattr_lua_newbuffer(L);
+  imattr_status status = imattr_fault_message(fault, box->object);
+  if (status != IMATTR_OK) {
+    return imattr_lua_pushbuffer(L, box, status);
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, imattr_status_name((int)fault->status));
+  imattr_lua_pushbuffer(L, box, IMATTR_OK);
+  imattr_lua_pushint64(L, (int64_t)imattr_engine_invalid(held->engine));
+  return 4;
+}
+
+/*
+** engine:push(lane, account, attrs?) -> ticket
+**   | nil, "FULL", message         nothing taken: next and feed first
+**   | nil, code, message, ticket   screening refused it
+*/
+static int l_engine_push(lua_State *L) {
+  holder *held = check_holder(L);
+  size_t lane = check_lane(L, 2, held);
+  imattr_update *update = NULL;
+  uint64_t ticket = 0;
+  imattr_status status;
+  lua_settop(L, 4);
+  luaL_checkstack(L, 4, "attributes");
+  if (imattr_engine_room(held->engine) == 0) {
+    return imattr_lua_failure(L, IMATTR_FULL);
+  }
+  status = draft_update(L, held, lane, &update);
+  if (status == IMATTR_NO_MEMORY) {
+    return imattr_lua_failure(L, status);
+  }
+  if (status != IMATTR_OK) {
+    return push_invalid(L, held);
+  }
+  status = imattr_engine_push(held->engine, lane, update, &ticket);
+  if (status != IMATTR_OK) {
+    imattr_update_destroy(update);
+    return imattr_lua_failure(L, status);
+  }
+  imattr_lua_pushint64(L, (int64_t)ticket);
+  return 1;
+}
+
+/* engine:invalid() -> ticket of an update that never had an account */
+static int l_engine_invalid(lua_State *L) {
+  holder *held = check_holder(L);
+  imattr_lua_pushint64(L, (int64_t)imattr_engine_invalid(held->engine));
+  return 1;
+}
+
+/* }===== */
+
+/* {===== next and feed ===== */
+
+/* engine:next(now_us) -> "ready", id, lane, body, users, attempt
+**   | "wait", until_us (nil: until a reply) | "idle" */
+static int l_engine_next(lua_State *L) {
+  holder *held = check_holder(L);
+  int64_t now_us = imattr_lua_checktime(L, 2);
+  imattr_request request;
+  int64_t until_us = 0;
+  switch (imattr_engine_next(held->engine, now_us, &request, &until_us)) {
+    case IMATTR_READY:
+      lua_pushliteral(L, "ready");
+      imattr_lua_pushint64(L, (int64_t)request.id);
+      lua_pushinteger(L, (lua_Integer)request.lane + 1);
+      lua_pushlstring(L, request.body, request.body_len);
+      lua_pushinteger(L, (lua_Integer)request.users);
+      lua_pushinteger(L, (lua_Integer)request.attempt);
+      return 6;
+    case IMATTR_WAIT:
+      lua_pushliteral(L, "wait");
+      if (until_us == INT64_MAX) {
+        lua_pushnil(L);
+      } else {
+        imattr_lua_pushint64(L, until_us);
+      }
+      return 2;
+    case IMATTR_IDLE: lua_pushliteral(L, "idle"); return 1;
+    default: return luaL_error(L, "not enough memory");
+  }
+}
+
+static int push_outcome(lua_State *L, imattr_status status) {
+  if (status != IMATTR_OK) {
+    return imattr_lua_failure(L, status);
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* engine:refuse_user(id, account, code) -> true | nil, "UNKNOWN_ID", message */
+static int l_engine_refuse_user(lua_State *L) {
+  holder *held = check_holder(L);
+  int64_t id = imattr_lua_checktime(L, 2);
+  size_t len;
+  const char *account = luaL_checklstring(L, 3, &len);
+  int code = (int)imattr_lua_checkint(L, 4, 1, INT32_MAX);
+  return push_outcome(L, imattr_engine_refuse_user(held->engine, (uint64_t)id,
+                                                   account, len, code));
+}
+
+/* engine:feed(id, now_us, verdict, code?, may_have_arrived?) -> true
+**   | nil, "UNKNOWN_ID", message */
+static int l_engine_feed(lua_State *L) {
+  holder *held = check_holder(L);
+  int64_t id = imattr_lua_checktime(L, 2);
+  int64_t now_us = imattr_lua_checktime(L, 3);
+  imattr_verdict verdict;
+  verdict.kind =
+      (imattr_verdict_kind)luaL_checkoption(L, 4, NULL, verdict_names);
+  verdict.code =
+      lua_isnoneornil(L, 5) ? 0 : (int)imattr_lua_checkint(L, 5, 0, INT32_MAX);
+  verdict.may_have_arrived = lua_toboolean(L, 6);
+  return push_outcome(
+      L, imattr_engine_feed(held->engine, (uint64_t)id, &verdict, now_us));
+}
+
+/* engine:flush(is_on): batches that are not full may leave */
+static int l_engine_flush(lua_State *L) {
+  holder *held = check_holder(L);
+  imattr_engine_flush(held->engine, lua_toboolean(L, 2));
+  return 0;
+}
+
+/* engine:stop(code) */
+static int l_engine_stop(lua_State *L) {
+  holder *held = check_holder(L);
+  imattr_engine_stop(held->engine,
+                     (int)imattr_lua_checkint(L, 2, 1, INT32_MAX));
+  return 0;
+}
+
+/* engine:stop_code() -> code | nil */
+static int l_engine_stop_code(lua_State *L) {
+  holder *held = check_holder(L);
+  imattr_lua_pushcode(L, imattr_engine_stop_code(held->engine));
+  return 1;
+}
+
+/* }===== */
+
+/* {===== results ===== */
+
+/* engine:room() -> updates that push will surely take */
+static int l_engine_room(lua_State *L) {
+  holder *held = check_holder(L);
+  lua_pushinteger(L, (lua_Integer)imattr_engine_room(held->engine));
+  return 1;
+}
+
+/* engine:result() -> ticket, fate, code?, attempts, account | nil */
+static int l_engine_result(lua_State *L) {
+  holder *held = check_holder(L);
+  imattr_result result;
+  if (!imattr_engine_result(held->engine, &result)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  imattr_lua_pushint64(L, (int64_t)result.ticket);
+  lua_pushstring(L, fate_names[result.fate]);
+  imattr_lua_pushcode(L, result.code);
+  lua_pushinteger(L, (lua_Integer)result.attempts);
+  lua_pushlstring(L, result.account, result.account_len);
+  return 5;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t count) {
+  imattr_lua_pushint64(L, (int64_t)count);
+  lua_setfield(L, -2, name);
+}
+
+/* engine:counts(into?) -> table of counts; `into` is filled and returned */
+static int l_engine_counts(lua_State *L) {
+  holder *held = check_holder(L);
+  imattr_counts counts;
+  int fate;
+  imattr_engine_counts(held->engine, &counts);
+  lua_settop(L, 2);
+  if (!lua_istable(L, 2)) {
+    lua_newtable(L);
+  }
+  set_count(L, "users", counts.users);
+  for (fate = 0; fate < IMATTR_FATE_COUNT; fate++) {
+    set_count(L, fate_names[fate], counts.fates[fate]);
+  }
+  set_count(L, "merged", counts.merged);
+  set_count(L, "waiting", counts.waiting);
+  set_count(L, "in_flight", counts.in_flight);
+  set_count(L, "requests", counts.requests);
+  set_count(L, "retries", counts.retries);
+  return 1;
+}
+
+/* }===== */
+
+/* {===== birth and death ===== */
+
+static int l_engine_close(lua_State *L) {
+  imattr_lua_box *box = luaL_checkudata(L, 1, ENGINE);
+  holder *held = box->object;
+  if (held != NULL) {
+    imattr_engine_destroy(held->engine);
+    imattr_draft_destroy(held->draft);
+    free(held);
+    box->object = NULL;
+  }
+  return 0;
+}
+
+/* Reads lanes = { { shape = "set", pace = pace? }, ... } of the config table
+** at 1, and anchors the paces in the table `keep`. */
+static void read_lanes(lua_State *L, int keep, imattr_engine_config *config) {
+  size_t i;
+  lua_getfield(L, 1, "lanes");
+  luaL_checktype(L, -1, LUA_TTABLE);
+  config->lane_count = (size_t)lua_rawlen(L, -1);
+  if (config->lane_count < 1 || config->lane_count > IMATTR_LANES_MAX) {
+    luaL_error(L, "lanes: wants 1 to %d", IMATTR_LANES_MAX);
+  }
+  for (i = 0; i < config->lane_count; i++) {
+    lua_rawgeti(L, -1, (int)i + 1);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    lua_getfield(L, -1, "shape");
+    config->lanes[i].shape =
+        (imattr_shape)luaL_checkoption(L, -1, NULL, shape_names);
+    lua_getfield(L, -2, "pace");
+    config->lanes[i].pace =
+        lua_isnil(L, -1) ? NULL : imattr_lua_checkpace(L, lua_gettop(L));
+    lua_rawseti(L, keep, (int)i + 1);
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+}
+
+/* Reads names = { "sex", ... }?, anchoring the strings in `keep`. */
+static void read_names(lua_State *L, int keep, imattr_screen *screen) {
+  size_t i;
+  lua_getfield(L, 1, "names");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
+  luaL_checktype(L, -1, LUA_TTABLE);
+  screen->name_count = (size_t)lua_rawlen(L, -1);
+  if (screen->name_count > IMATTR_NAMES_MAX) {
+    luaL_error(L, "names: %d, limit %d", (int)screen->name_count,
+               IMATTR_NAMES_MAX);
+  }
+  for (i = 0; i < screen->name_count; i++) {
+    lua_rawgeti(L, -1, (int)i + 1);
+    screen->names[i].text = luaL_checklstring(L, -1, &screen->names[i].len);
+    lua_rawseti(L, keep, IMATTR_LANES_MAX + (int)i + 1);
+  }
+  lua_pop(L, 1);
+}
+
+static void read_limits(lua_State *L, imattr_engine_config *config) {
+  const int64_t most = INT64_C(1) << 40;
+  config->users_max = (size_t)imattr_lua_fieldint(L, 1, "users_max", 1, 1000);
+  config->body_bytes_max =
+      (size_t)imattr_lua_fieldint(L, 1, "body_bytes_max", 1, INT32_MAX);
+  config->queue_max =
+      (size_t)imattr_lua_fieldint(L, 1, "queue_max", 1, INT32_MAX);
+  config->in_flight_max = (size_t)imattr_lua_fieldint(L, 1, "in_flight_max", 1,
+                                                      IMATTR_IN_FLIGHT_MAX);
+  config->attempts_max =
+      (unsigned)imattr_lua_fieldint(L, 1, "attempts_max", 1, 1000);
+  config->hold_us = imattr_lua_fieldint(L, 1, "hold_us", 0, most);
+  config->deadline_us =
+      imattr_lua_fieldint(L, 1, "deadline_us", 0, most * 1024);
+  config->seed = (uint64_t)imattr_lua_fieldint(L, 1, "seed", 0, UINT32_MAX);
+  lua_getfield(L, 1, "quiet");
+  config->is_quiet = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+}
+
+/* Makes what the box owns. OK or NO_MEMORY; the box closes either. */
+static imattr_status fill(imattr_lua_box *box,
+                          const imattr_engine_config *config,
+                          const imattr_screen *screen) {
+  holder *held = calloc(1, sizeof *held);
+  size_t i;
+  if (held == NULL) {
+    return IMATTR_NO_MEMORY;
+  }
+  box->object = held;
+  held->screen = *screen;
+  held->lane_count = config->lane_count;
+  for (i = 0; i < config->lane_count; i++) {
+    held->shapes[i] = config->lanes[i].shape;
+  }
+  held->draft = imattr_draft_create();
+  held->engine = imattr_engine_create(config);
+  return held->draft == NULL || held->engine == NULL ? IMATTR_NO_MEMORY
+                                                     : IMATTR_OK;
+}
+
+/*
+** core.engine { lanes, names?, account_bytes_max, value_bytes_max, users_max,
+** body_bytes_max, queue_max, in_flight_max, attempts_max, hold_us,
+** deadline_us, seed, quiet? } -> engine. Raises for a wrong field.
+*/
+static int l_engine(lua_State *L) {
+  imattr_engine_config config;
+  imattr_screen screen;
+  imattr_lua_box *box;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  memset(&config, 0, sizeof config);
+  memset(&screen, 0, sizeof screen);
+  lua_newtable(L); /* 2: what the engine needs alive */
+  read_lanes(L, 2, &config);
+  read_names(L, 2, &screen);
+  read_limits(L, &config);
+  screen.account_bytes_max =
+      (size_t)imattr_lua_fieldint(L, 1, "account_bytes_max", 1, 255);
+  screen.value_bytes_max =
+      (size_t)imattr_lua_fieldint(L, 1, "value_bytes_max", 1, 65535);
+  box = imattr_lua_new(L, ENGINE);
+  lua_pushvalue(L, 2);
+  imattr_lua_keep(L, -2);
+  if (fill(box, &config, &screen) != IMATTR_OK) {
+    return imattr_lua_failure(L, IMATTR_NO_MEMORY);
+  }
+  return 1;
+}
+
+/* }===== */
+
+static const luaL_Reg engine_methods[] = {
+    {"push", l_engine_push},           {"invalid", l_engine_invalid},
+    {"room", l_engine_room},           {"flush", l_engine_flush},
+    {"next", l_engine_next},           {"refuse_user", l_engine_refuse_user},
+    {"feed", l_engine_feed},           {"stop", l_engine_stop},
+    {"stop_code", l_engine_stop_code}, {"result", l_engine_result},
+    {"counts", l_engine_counts},       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"engine", l_engine}, {NULL, NULL}};
+
+void imattr_lua_open_engine(lua_State *L) {
+  imattr_lua_class(L, ENGINE, engine_methods, l_engine_close);
+  luaL_setfuncs(L, functions, 0);
+}

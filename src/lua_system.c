@@ -1,0 +1,140 @@
+/*
+** lua_system: what imattr.core takes from the machine: the monotonic clock,
+** random numbers, the terminal, a file's mode, and Ctrl-C.
+*/
+#include "lua_core.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The one thing here that changes outside an object: a signal handler can
+** reach nothing else. Only the command catches signals. */
+static volatile sig_atomic_t interrupt_count = 0;
+
+/* core.now_us() -> microseconds of the system's monotonic clock, which all
+** processes of the machine share */
+static int l_now_us(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  imattr_lua_pushint64(L, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+  return 1;
+}
+
+/* core.random_u32() -> 0 to 4294967295, from the system's random source.
+** Raises when that fails, which libcrypto calls "should not happen". */
+static int l_random_u32(lua_State *L) {
+  uint32_t number;
+  if (RAND_bytes((unsigned char *)&number, (int)sizeof number) != 1) {
+    return luaL_error(L, "the random source failed");
+  }
+  imattr_lua_pushint64(L, (int64_t)number);
+  return 1;
+}
+
+/* core.sleep_us(time_us): a signal ends it early */
+static int l_sleep_us(lua_State *L) {
+  int64_t time_us = imattr_lua_checkint(L, 1, 0, INT64_C(3600000000));
+  struct timespec wait;
+  wait.tv_sec = (time_t)(time_us / 1000000);
+  wait.tv_nsec = (long)(time_us % 1000000) * 1000;
+  nanosleep(&wait, NULL);
+  return 0;
+}
+
+/* core.getpid() -> this process's id */
+static int l_getpid(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)getpid());
+  return 1;
+}
+
+/* core.isatty(descriptor) -> boolean */
+static int l_isatty(lua_State *L) {
+  int descriptor = (int)imattr_lua_checkint(L, 1, 0, 1 << 20);
+  lua_pushboolean(L, isatty(descriptor));
+  return 1;
+}
+
+/* core.columns(descriptor) -> width of the terminal there, or nil */
+static int l_columns(lua_State *L) {
+  int descriptor = (int)imattr_lua_checkint(L, 1, 0, 1 << 20);
+  struct winsize size;
+  if (ioctl(descriptor, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushinteger(L, size.ws_col);
+  }
+  return 1;
+}
+
+/* core.file_mode(path) -> permission bits (384 is 0600) | nil, message */
+static int l_file_mode(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  struct stat about;
+  if (stat(path, &about) != 0) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, strerror(errno));
+    return 2;
+  }
+  lua_pushinteger(L, (lua_Integer)(about.st_mode & 07777));
+  return 1;
+}
+
+static void count_interrupt(int number) {
+  (void)number;
+  if (interrupt_count < 1000) {
+    interrupt_count++;
+  }
+}
+
+static void handle(void (*handler)(int)) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask); /* no SA_RESTART: waits end at once */
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+/* core.catch_interrupts(): SIGINT and SIGTERM are counted from now on */
+static int l_catch_interrupts(lua_State *L) {
+  (void)L;
+  interrupt_count = 0;
+  handle(count_interrupt);
+  return 0;
+}
+
+/* core.release_interrupts(): they end the process again */
+static int l_release_interrupts(lua_State *L) {
+  (void)L;
+  handle(SIG_DFL);
+  return 0;
+}
+
+/* core.interrupts() -> how many came since catch_interrupts */
+static int l_interrupts(lua_State *L) {
+  lua_pushinteger(L, interrupt_count);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"now_us", l_now_us},
+    {"random_u32", l_random_u32},
+    {"sleep_us", l_sleep_us},
+    {"getpid", l_getpid},
+    {"isatty", l_isatty},
+    {"columns", l_columns},
+    {"file_mode", l_file_mode},
+    {"catch_interrupts", l_catch_interrupts},
+    {"release_interrupts", l_release_interrupts},
+    {"interrupts", l_interrupts},
+    {NULL, NULL}};
+
+void imattr_lua_open_system(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,276 @@
+/* pace: the slot ring, private or in shared memory */
+#include "pace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NAME_LEN_MAX 200
+
+#define SECOND_US INT64_C(1000000)
+
+/* A slot rests this long after its answer: the vendor's second, and a
+** millisecond for clocks that tick in such steps or run a little apart. */
+#define REST_US (SECOND_US + 1000)
+
+/* A word further ahead than any attempt can reach (two minutes is the longest
+** timeout) was written by another clock: the slot counts as free. */
+#define AHEAD_MAX_US (300 * SECOND_US)
+
+#define SLOW_FACTOR 0.7
+#define SLOW_FLOOR 0.05 /* of the full pace: always go on asking */
+#define SLOW_ONCE_US (SECOND_US / 4)
+#define CREEP_US (30 * SECOND_US) /* from nothing back to the full pace */
+
+#define EVEN_FACTOR 0.98
+
+/* When every slot is in the hand of somebody, another process may give one
+** back long before the moment written in it: look again after this. */
+#define LOOK_AGAIN_US (SECOND_US / 100)
+
+/* What the processes share. Words change by compare-and-swap alone. */
+typedef struct ring {
+  int64_t next_send_us; /* no request leaves before: spreads the sends */
+  int64_t free_us[IMATTR_RATE_MAX];
+} ring;
+
+struct imattr_pace {
+  ring *ring;
+  int is_shared; /* is the ring mapped (else it is ours) */
+  int rate;
+  imattr_pace_mode mode;
+  int cursor;        /* where the last free slot was found */
+  double slow_share; /* of the full pace, at slow_since_us */
+  int64_t slow_since_us;
+};
+
+/* {===== birth and death ===== */
+
+static imattr_status create(imattr_pace **pace, ring *shared, int rate,
+                            imattr_pace_mode mode) {
+  imattr_pace *made = calloc(1, sizeof *made);
+  if (made == NULL) {
+    return IMATTR_NO_MEMORY;
+  }
+  made->ring = shared != NULL ? shared : calloc(1, sizeof *made->ring);
+  if (made->ring == NULL) {
+    free(made);
+    return IMATTR_NO_MEMORY;
+  }
+  made->is_shared = shared != NULL;
+  made->rate = rate;
+  made->mode = mode;
+  made->slow_share = 1.0;
+  *pace = made;
+  return IMATTR_OK;
+}
+
+imattr_status imattr_pace_create(imattr_pace **pace, int rate,
+                                 imattr_pace_mode mode) {
+  return create(pace, NULL, rate, mode);
+}
+
+/* Is the file plain, ours, closed to others, and of the ring's size (or empty:
+** just made)? */
+static int is_trusted(const struct stat *file) {
+  return S_ISREG(file->st_mode) && file->st_uid == geteuid() &&
+         file->st_nlink == 1 && (file->st_mode & (S_IRWXG | S_IRWXO)) == 0 &&
+         (file->st_size == 0 || file->st_size == (off_t)sizeof(ring));
+}
+
+/* Two processes that find the file empty both set the same size: harmless,
+** as new bytes are zero and a zero word is a free slot. */
+static imattr_status map(int file, ring **mapped) {
+  struct stat about;
+  void *memory;
+  if (fstat(file, &about) != 0) {
+    return IMATTR_PACE_FILE;
+  }
+  if (!is_trusted(&about)) {
+    return IMATTR_PACE_FOREIGN;
+  }
+  if (about.st_size == 0 && ftruncate(file, (off_t)sizeof(ring)) != 0) {
+    return IMATTR_PACE_FILE;
+  }
+  memory =
+      mmap(NULL, sizeof(ring), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (memory == MAP_FAILED) {
+    return IMATTR_PACE_FILE;
+  }
+  *mapped = memory;
+  return IMATTR_OK;
+}
+
+imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
+                               imattr_pace_mode mode) {
+  char path[256];
+  ring *mapped = NULL;
+  imattr_status status;
+  int file, reason;
+  if (strlen(name) > NAME_LEN_MAX || strchr(name, '/') != NULL) {
+    errno = EINVAL;
+    return IMATTR_PACE_FILE;
+  }
+  snprintf(path, sizeof path, "/imattr-%lu-%s", (unsigned long)geteuid(), name);
+  file = shm_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+  if (file < 0) {
+    return errno == ELOOP || errno == EACCES ? IMATTR_PACE_FOREIGN
+                                             : IMATTR_PACE_FILE;
+  }
+  status = map(file, &mapped);
+  reason = errno;
+  close(file);
+  if (status == IMATTR_OK) {
+    status = create(pace, mapped, rate, mode);
+    if (status != IMATTR_OK) {
+      munmap(mapped, sizeof(ring));
+    }
+  }
+  errno = reason;
+  return status;
+}
+
+void imattr_pace_destroy(imattr_pace *pace) {
+  if (pace == NULL) {
+    return;
+  }
+  if (pace->is_shared) {
+    munmap(pace->ring, sizeof(ring));
+  } else {
+    free(pace->ring);
+  }
+  free(pace);
+}
+
+/* }===== */
+
+/* {===== words ===== */
+
+static int64_t load(int64_t *word) {
+  return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+/* Changes the word if it still is `old`; tells whether it did. */
+static int swap(int64_t *word, int64_t old, int64_t new) {
+  return __atomic_compare_exchange_n(word, &old, new, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE);
+}
+
+static void store(int64_t *word, int64_t value) {
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+/* The moment the word holds; one from another clock counts as past. */
+static int64_t moment(int64_t word, int64_t now_us) {
+  return word > now_us + AHEAD_MAX_US ? 0 : word;
+}
+
+/* }===== */
+
+/* {===== pace ===== */
+
+static double present_share(const imattr_pace *pace, int64_t now_us) {
+  double crept = (double)(now_us - pace->slow_since_us) / (double)CREEP_US;
+  double share = pace->slow_share + crept;
+  return pace->slow_share >= 1.0 || share >= 1.0 ? 1.0 : share;
+}
+
+/*
+** The least distance between two sends. In strict mode the slots keep the
+** limit; the distance only keeps them from leaving in a burst, so it is half
+** the even one and leaves room to catch up.
+*/
+static int64_t gap_us(const imattr_pace *pace, double share) {
+  double even = (double)SECOND_US / ((double)pace->rate * share);
+  return (int64_t)(pace->mode == IMATTR_PACE_EVEN ? even / EVEN_FACTOR
+                                                  : even / 2.0);
+}
+
+/*
+** Claims a free slot among the first `usable`. Returns its index and its old
+** word, or -1 and the moment at which the first one becomes free.
+*/
+static int claim(imattr_pace *pace, int usable, int64_t now_us,
+                 int64_t until_us, int64_t *word) {
+  int64_t first_us = INT64_MAX;
+  int i;
+  for (i = 1; i <= usable; i++) {
+    int slot = (pace->cursor + i) % usable;
+    int64_t old = load(&pace->ring->free_us[slot]);
+    int64_t free_us = moment(old, now_us);
+    if (free_us <= now_us) {
+      if (swap(&pace->ring->free_us[slot], old, until_us)) {
+        pace->cursor = slot;
+        *word = old;
+        return slot;
+      }
+      first_us = now_us; /* somebody was faster: look again at once */
+    } else if (free_us < first_us) {
+      first_us = free_us;
+    }
+  }
+  *word = first_us;
+  return -1;
+}
+
+/* When to ask again, if the first slot becomes free at `first_us`. */
+static int64_t ask_again_us(const imattr_pace *pace, int64_t first_us,
+                            int64_t now_us) {
+  if (first_us <= now_us) {
+    return now_us + 1;
+  }
+  if (pace->is_shared && first_us > now_us + REST_US) {
+    return now_us + LOOK_AGAIN_US;
+  }
+  return first_us;
+}
+
+int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
+                         int *slot) {
+  double share = present_share(pace, now_us);
+  int usable = (int)((double)pace->rate * share);
+  int64_t next = load(&pace->ring->next_send_us);
+  int64_t word = 0;
+  int found = -1;
+  if (moment(next, now_us) > now_us) {
+    return next;
+  }
+  if (pace->mode == IMATTR_PACE_STRICT) {
+    usable = usable < 1 ? 1 : usable;
+    found = claim(pace, usable, now_us, now_us + hold_us + REST_US, &word);
+    if (found < 0) {
+      return ask_again_us(pace, word, now_us);
+    }
+  }
+  if (!swap(&pace->ring->next_send_us, next, now_us + gap_us(pace, share))) {
+    if (found >= 0) { /* ours since the claim, and unused */
+      store(&pace->ring->free_us[found], word);
+    }
+    return now_us + 1;
+  }
+  *slot = found;
+  return 0;
+}
+
+void imattr_pace_give(imattr_pace *pace, int slot, int64_t now_us) {
+  if (slot >= 0) {
+    store(&pace->ring->free_us[slot], now_us + REST_US);
+  }
+}
+
+void imattr_pace_slow_down(imattr_pace *pace, int64_t now_us) {
+  double share = present_share(pace, now_us);
+  if (pace->slow_share < 1.0 && now_us - pace->slow_since_us < SLOW_ONCE_US) {
+    return;
+  }
+  share *= SLOW_FACTOR;
+  pace->slow_share = share < SLOW_FLOOR ? SLOW_FLOOR : share;
+  pace->slow_since_us = now_us;
+}
+
+/* }===== */

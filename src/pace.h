@@ -1,0 +1,85 @@
+/*
+** pace: when may the next request leave? A slot ring.
+**
+** The vendor counts a command's requests at the server. The ring has as many
+** slots as the limit allows requests a second. A slot is taken before a
+** request is sent and is free again one second after its answer came. The
+** request reaches the server between the two, so two requests of one slot
+** reach it at least a second apart, and no window of one second, wherever it
+** starts, can hold more arrivals than there are slots.
+**
+** A slot is one 64-bit word: the moment it becomes free, in microseconds of
+** the system's monotonic clock. Words change by compare-and-swap alone, so
+** processes share a ring in shared memory without a lock. A taken slot holds
+** the moment at which its attempt is given up for certain, plus a second: a
+** process that dies with slots in its hand gives them back by that.
+**
+** The clock enters as an argument. With a shared ring it must be the system's
+** monotonic clock, which all processes of a machine read alike.
+*/
+#ifndef imattr_pace_h
+#define imattr_pace_h
+
+#include <stdint.h>
+
+#include "status.h"
+
+/* Largest limit: what the shared ring has room for. The vendor's default is
+** 100 (every attribute page: "100 times/second"); more can be bought. */
+#define IMATTR_RATE_MAX 1000
+
+typedef enum imattr_pace_mode {
+  IMATTR_PACE_STRICT, /* the slot ring: never more than the limit */
+  IMATTR_PACE_EVEN    /* evenly spaced at 98 % of the limit; a late packet may
+                         make one window of a second hold 1 too many */
+} imattr_pace_mode;
+
+/* Opaque. */
+typedef struct imattr_pace imattr_pace;
+
+/*
+** A ring of this process alone. `rate` is 1 to IMATTR_RATE_MAX requests a
+** second. OK; NO_MEMORY.
+*/
+imattr_status imattr_pace_create(imattr_pace **pace, int rate,
+                                 imattr_pace_mode mode);
+
+/*
+** A ring shared with every process of this user that opens the same `name`
+** (without `/`, at most 200 bytes; the file is /dev/shm/imattr-UID-NAME).
+** Processes may open it with different rates: a process uses the first `rate`
+*slots of the ring, so all
+** together stay below the highest.
+** OK; NO_MEMORY; PACE_FILE when the system refuses (errno tells);
+** PACE_FOREIGN when the file is a link, not a plain file, of another owner,
+** open to others or of another size.
+*/
+imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
+                               imattr_pace_mode mode);
+
+/* Frees; slots in hand become free by themselves. NULL is fine. */
+void imattr_pace_destroy(imattr_pace *pace);
+
+/*
+** Takes a slot for an attempt that is given up for certain within `hold_us`.
+** Returns 0 and the slot in *slot, or the moment to ask again (always later
+** than `now_us`).
+*/
+int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
+                         int *slot);
+
+/*
+** Gives the slot back: the answer came, or the attempt was given up and its
+** socket closed. `now_us` must be read after that. The slot is free one
+** second later.
+*/
+void imattr_pace_give(imattr_pace *pace, int slot, int64_t now_us);
+
+/*
+** The server says "too fast": from now on 0.7 of the present pace, creeping
+** back to the full one. Refusals that come within a quarter of a second are
+** taken as one.
+*/
+void imattr_pace_slow_down(imattr_pace *pace, int64_t now_us);
+
+#endif

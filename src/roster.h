@@ -1,0 +1,90 @@
+/*
+** roster: the users of an engine, in chains.
+**
+** An entry is one user with one update; the tickets of every push that was
+** merged into it ride along. The entries of one user form a chain in the
+** order of their pushes. Only the first of a chain is ever queued or on a
+** trip; the others are held until it settles. So a user is never in two
+** requests, and nothing overtakes.
+**
+** The engine alone uses this: the structs are open to it.
+*/
+#ifndef imattr_roster_h
+#define imattr_roster_h
+
+#include "batch.h"
+
+typedef struct imattr_entry imattr_entry;
+
+struct imattr_entry {
+  imattr_entry *next;        /* in a queue, a trip, or the settled list */
+  imattr_entry *chain_next;  /* the same user's later entry, held */
+  imattr_entry *bucket_next; /* of the hash table; first entries only */
+  imattr_update *update;     /* owned */
+  uint64_t ticket;
+  uint64_t *merged; /* tickets that joined, owned; NULL if none */
+  size_t merged_count;
+  size_t merged_capacity;
+  size_t told_count; /* tickets whose result was taken */
+  size_t lane;
+  int has_left; /* on a trip or settled: nothing may join */
+  int fate;
+  int code;
+  unsigned attempts;
+};
+
+typedef struct imattr_list {
+  imattr_entry *first;
+  imattr_entry *last;
+  size_t count;
+} imattr_list;
+
+typedef struct imattr_roster {
+  imattr_entry **buckets;
+  size_t bucket_count; /* a power of two */
+  size_t user_count;   /* chains */
+} imattr_roster;
+
+/* An entry of its own for an update, which it owns from now on. NULL when
+** there is no memory: the update is still the caller's. */
+imattr_entry *imattr_entry_create(imattr_update *update, size_t lane);
+
+/* Frees the entry and its update. NULL is fine. */
+void imattr_entry_destroy(imattr_entry *entry);
+
+/* Updates that ride on the entry. */
+size_t imattr_entry_tickets(const imattr_entry *entry);
+
+/* The i-th of its tickets, from 0, in the order of the pushes. */
+uint64_t imattr_entry_ticket(const imattr_entry *entry, size_t i);
+
+/* Joins a later update with its ticket into a waiting entry and frees it.
+** OK; FULL: the two do not fit into one; NO_MEMORY. Except on OK nothing has
+** changed and the update is still the caller's. */
+imattr_status imattr_entry_merge(imattr_entry *entry, imattr_update *update,
+                                 uint64_t ticket);
+
+void imattr_list_append(imattr_list *list, imattr_entry *entry);
+
+/* Takes the first entry out; NULL when the list is empty. */
+imattr_entry *imattr_list_take(imattr_list *list);
+
+/* OK or NO_MEMORY. */
+imattr_status imattr_roster_init(imattr_roster *roster);
+
+/* Frees the table and every chain in it. */
+void imattr_roster_clear(imattr_roster *roster);
+
+/* The last entry of the update's user, or NULL. */
+imattr_entry *imattr_roster_last(const imattr_roster *roster,
+                                 const imattr_update *update);
+
+/* Puts an entry at the end of its user's chain. Returns 1 when it is the
+** first, and so to be queued. */
+int imattr_roster_add(imattr_roster *roster, imattr_entry *entry);
+
+/* Takes the first entry of a chain out. Returns the one behind it, which is
+** now the first and to be queued, or NULL. */
+imattr_entry *imattr_roster_remove(imattr_roster *roster, imattr_entry *entry);
+
+#endif
