@@ -1,0 +1,236 @@
+-- client: what a program holds: an app's account at the vendor, and the calls it can make.
+
+local commands = require "imattr.commands"
+local core = require "imattr.core"
+local errors = require "imattr.errors"
+local options = require "imattr.options"
+local signature = require "imattr.signature"
+local wire = require "imattr.wire"
+
+local client = {}
+
+---@class imattr.Client
+local Client = {}
+Client.__index = Client
+Client.__name = "imattr.client"
+
+--- Never shows more than the app and the host.
+function Client:__tostring()
+  local app = ("%.0f at %s"):format(self._options.sdkappid, self._endpoint.host)
+  return ("imattr.client (%s)"):format(self._is_closed and "closed" or app)
+end
+
+local function setup_error(code, message)
+  return nil, errors.new { code = code, message = message, class = "setup" }
+end
+
+-- Where the app is: the endpoint's parts, or nil and what is wrong.
+local function endpoint_of(given)
+  if given.endpoint and given.region then
+    return setup_error("BAD_ENDPOINT", "endpoint and region: give one of them, not both")
+  end
+  if not given.endpoint and not given.region then
+    return setup_error("MISSING_ENDPOINT",
+      "region: missing; give the region the app lives in, or an endpoint")
+  end
+  local url = given.endpoint or "https://" .. wire.regions[given.region]
+  local endpoint, problem = wire.endpoint(url)
+  if not endpoint then
+    return setup_error("BAD_ENDPOINT", problem)
+  end
+  return endpoint
+end
+
+local function check_names(names)
+  for index, name in ipairs(names or {}) do
+    if type(name) ~= "string" or #name < 1 or #name > 50 then
+      error(("attr_names[%d]: wants a string of 1 to 50 bytes"):format(index), 3)
+    end
+  end
+  if names and #names > 10 then
+    error(("attr_names: %d, limit 10"):format(#names), 3)
+  end
+end
+
+--- Opens a client; see imattr.new.
+---@param given table
+---@return imattr.Client?
+---@return imattr.Error?
+function client.new(given)
+  if type(given) ~= "table" then
+    error("imattr.new: a " .. type(given) .. ", wants a table of options", 2)
+  end
+  local checked = options.check(given, nil, 2)
+  check_names(checked.attr_names)
+  if not checked.sdkappid then
+    return setup_error("MISSING_SDKAPPID", "sdkappid: missing; the console shows it")
+  end
+  local endpoint, endpoint_err = endpoint_of(checked)
+  if not endpoint then
+    return nil, endpoint_err
+  end
+  local signer, err = signature.new(checked)
+  if not signer then
+    return nil, err
+  end
+  checked.key, checked.usersig = nil, nil -- they live in the signature from here on
+  return setmetatable({
+    _options = checked,
+    _endpoint = endpoint,
+    _signature = signer,
+    _transports = {},
+    _paces = {},
+    _names = checked.attr_names,
+  }, Client)
+end
+
+local function check_open(self)
+  if getmetatable(self) ~= Client then
+    error("imattr: call methods with a colon, client:set_attr(users)", 3)
+  end
+  if self._is_closed then
+    error("imattr.client: already closed", 3)
+  end
+end
+
+-- {===== what calls share: transports and paces =====
+
+-- Takes an idle transport, or opens one. Calls may run inside one another (from on_result, or in
+-- coroutines), so each has one to itself while it runs.
+function Client:_take_transport()
+  local idle = table.remove(self._transports)
+  if idle then
+    return idle
+  end
+  local given = self._options
+  local transport, code = require("imattr.transport.curl").new {
+    connect_timeout_ms = given.connect_timeout_ms,
+    timeout_ms = given.timeout_ms,
+    ca_file = given.ca_file,
+    proxy = given.proxy,
+    allows_http = self._endpoint.is_plain,
+  }
+  if not transport then
+    return nil, errors.world(code, self._endpoint.url)
+  end
+  return transport
+end
+
+-- Puts a transport back, for its open connections; never one with requests still on their way.
+function Client:_give_transport(transport)
+  if self._is_closed then
+    transport:close()
+  else
+    self._transports[#self._transports + 1] = transport
+  end
+end
+
+-- The pace of a command: one ring per app and command, shared as pace_scope says. On loopback it
+-- is also one per host, for there it is no quota of the vendor's.
+function Client:_pace(path)
+  local given = self._options
+  if given.rate == 0 then
+    return nil
+  end
+  if not self._paces[path] then
+    local name
+    if given.pace_scope == "machine" then
+      name = ("%.0f-%s"):format(given.sdkappid, path)
+      name = self._endpoint.is_loopback and name .. "-" .. self._endpoint.host or name
+      name = name:gsub("[^%w._-]", "_")
+    end
+    local pace, code, message = core.pace(given.rate, given.pace, name)
+    if not pace then
+      return nil, errors.world(code, "pace", message)
+    end
+    self._paces[path] = pace
+  end
+  return self._paces[path]
+end
+
+-- }=====
+
+-- {===== calls =====
+
+--- Sets attributes of users; others that a user has stay as they are.
+--- Raises for misuse, and with whatever an iterator or a callback raised.
+---@param users table|fun(): string?, table? the vendor's list { { To_Account = "a", Attrs =
+---  { name = "value" } }, ... }, a map { [account] = { name = "value" } }, or an iterator that
+---  returns account and attributes and nil at the end: then any number of users runs in
+---  constant memory
+---@param call imattr.Call?
+---@return imattr.Report? report nil only when nothing could begin
+---@return imattr.Error? err why the run ended early, or why users have no answer: report.error
+function Client:set_attr(users, call)
+  check_open(self)
+  return commands.update(self, "set_attr", users, call)
+end
+
+--- Removes attributes of users. As set_attr, but attributes are lists of names:
+--- { { To_Account = "a", Attrs = { "name" } } } or { [account] = { "name" } }.
+---@param users table|fun(): string?, table?
+---@param call imattr.Call?
+---@return imattr.Report?
+---@return imattr.Error?
+function Client:remove_attr(users, call)
+  check_open(self)
+  return commands.update(self, "remove_attr", users, call)
+end
+
+--- Reads attributes of users.
+---@param accounts string[]|fun(): string?
+---@param call imattr.Call?
+---@return { [string]: { [string]: string } }? attributes by account; nil when the run ended early
+---@return imattr.Report|imattr.Error report or err
+---@return imattr.Report? report beside an err
+function Client:get_attr(accounts, call)
+  check_open(self)
+  return commands.get_attr(self, accounts, call)
+end
+
+--- Registers names of attributes with the app: { ["0"] = "sex", ["1"] = "city" }; at most 10, each
+--- at most 50 bytes.
+---@param names { [string]: string }
+---@return boolean? ok
+---@return imattr.Error? err
+function Client:set_attr_name(names)
+  check_open(self)
+  return commands.set_attr_name(self, names)
+end
+
+--- Reads the registered names.
+---@return { [string]: string }? names by index
+---@return imattr.Error? err
+function Client:get_attr_name()
+  check_open(self)
+  return commands.get_attr_name(self)
+end
+
+--- The report of the last set_attr, remove_attr or get_attr: also after one that raised.
+---@return imattr.Report?
+function Client:last_report()
+  return self._last_report
+end
+
+--- Closes connections and wipes the key. Closing twice is fine.
+function Client:close()
+  if getmetatable(self) ~= Client then
+    error("imattr: call methods with a colon, client:close()", 2)
+  end
+  self._is_closed = true
+  self._signature:close()
+  for _, transport in ipairs(self._transports) do
+    transport:close()
+  end
+  for _, pace in pairs(self._paces) do
+    pace:close()
+  end
+  self._transports, self._paces = {}, {}
+end
+
+Client.__gc = Client.close
+Client.__close = Client.close
+
+-- }=====
+
+return client

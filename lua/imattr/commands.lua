@@ -1,0 +1,307 @@
+-- commands: the vendor's commands as calls of a client: users in, a report out.
+
+local core = require "imattr.core"
+local errors = require "imattr.errors"
+local options = require "imattr.options"
+local pump = require "imattr.pump"
+local report = require "imattr.report"
+local source = require "imattr.source"
+local wire = require "imattr.wire"
+
+local commands = {}
+
+-- A body is closed before it would pass this. The largest legal one is far below: 100 users with
+-- 10 attributes, every byte escaped, are 630 KB.
+local BODY_BYTES_MAX = 1048576
+
+-- An attempt may outlast its timeout by the time it takes to notice.
+local LATE_US = 500000
+
+---@class imattr.Call
+---@field on_result fun(result: imattr.Result)? sees the fate of every update
+---@field on_progress fun(progress: imattr.Progress)? about ten times a second
+---@field should_stop fun(): boolean? true ends the run: what is on its way is waited for
+---@field deadline_ms integer? as the option
+---@field failures_max integer? as the option
+---@field dry_run boolean? screens and counts, sends nothing
+
+local CALL_TYPES = { on_result = "function", on_progress = "function", should_stop = "function",
+  dry_run = "boolean", deadline_ms = "option", failures_max = "option" }
+local CALL_NAMES = { "on_result", "on_progress", "should_stop", "dry_run", "deadline_ms",
+  "failures_max" }
+
+local function call_problem(name, value)
+  local wanted = CALL_TYPES[name]
+  if not wanted then
+    local near = options.nearest(tostring(name), CALL_NAMES)
+    return ("unknown option of a call: %s%s"):format(tostring(name),
+      near and (" (did you mean %s?)"):format(near) or "")
+  elseif wanted == "option" then
+    return options.problem(options.find(name), value)
+  elseif type(value) ~= wanted then
+    return ("%s: a %s, wants a %s"):format(name, type(value), wanted)
+  end
+end
+
+-- The options of one call over those of the client. Raises for misuse, at the client's caller.
+local function check_call(client, call)
+  local checked = {
+    deadline_ms = client._options.deadline_ms,
+    failures_max = client._options.failures_max,
+  }
+  if call ~= nil and type(call) ~= "table" then
+    error(("call: a %s, wants a table"):format(type(call)), 3)
+  end
+  for name, value in pairs(call or {}) do
+    local problem = call_problem(name, value)
+    if problem then
+      error(problem, 3)
+    end
+    checked[name] = value
+  end
+  return checked
+end
+
+-- {===== runs =====
+
+local function new_engine(client, command, pace, call)
+  local given = client._options
+  local limits = wire.limits[given.service]
+  local is_single = command.shape == "whole"
+  return core.engine {
+    lanes = { { shape = command.shape, pace = pace } },
+    names = client._names,
+    account_bytes_max = limits.account_bytes_max,
+    value_bytes_max = limits.value_bytes_max,
+    users_max = is_single and 1 or wire.USERS_MAX,
+    body_bytes_max = BODY_BYTES_MAX,
+    queue_max = given.queue_max,
+    in_flight_max = given.in_flight_max,
+    attempts_max = given.attempts_max,
+    hold_us = given.timeout_ms * 1000 + LATE_US,
+    deadline_us = call.deadline_ms > 0 and core.now_us() + call.deadline_ms * 1000 or 0,
+    seed = core.random_u32(),
+    quiet = call.on_result == nil,
+  }
+end
+
+-- The URLs of a run's requests. The part before the random number is made once per UserSig.
+local function new_urls(client, command)
+  local signature, base, used = client._signature, nil, nil
+  local urls = {}
+
+  -- The next request's URL. Raises the error when no UserSig can be made; run_command catches it.
+  function urls.next()
+    local usersig, err = signature:get()
+    if not usersig then
+      error(err, 0)
+    end
+    if usersig ~= used then
+      used = usersig
+      base = wire.url(client._endpoint.url, client._options.service, command.path, {
+        sdkappid = client._options.sdkappid,
+        identifier = client._options.identifier,
+        usersig = usersig,
+      })
+    end
+    return base .. ("%.0f"):format(core.random_u32())
+  end
+
+  function urls.renew(reply)
+    signature:renew(used, wire.date_s(reply.date))
+  end
+
+  return urls
+end
+
+-- What a run needs besides its source: engine, transport and URLs; or nil and an error.
+local function new_run(client, command, call)
+  local pace, transport, err
+  if call.dry_run then
+    transport = require("imattr.transport.dry").new()
+  else
+    pace, err = client:_pace(command.path)
+    if err then
+      return nil, err
+    end
+    local usersig
+    usersig, err = client._signature:get()
+    if not usersig then
+      return nil, err
+    end
+    transport, err = client:_take_transport()
+    if not transport then
+      return nil, err
+    end
+  end
+  local urls = new_urls(client, command)
+  return {
+    engine = new_engine(client, command, pace, call),
+    transport = transport,
+    url = call.dry_run and function() return "" end or urls.next,
+    on_resign = urls.renew,
+    should_stop = call.should_stop,
+    infos = {},
+  }
+end
+
+-- Runs and gives the transport back; one that is left with requests on their way (somebody's
+-- callback raised) is closed instead.
+local function finish_run(client, run, is_dry)
+  local ok, problem = pcall(pump.run, run)
+  if ok and not is_dry then
+    client:_give_transport(run.transport)
+  else
+    run.transport:close()
+  end
+  return ok, problem
+end
+
+-- Carries a source's updates to a command and writes the report.
+-- Returns report, error; raises what the source or a callback raised.
+local function run_command(client, name, next_update, call, on_delivered)
+  local command = wire.services[client._options.service][name]
+  local run, err = new_run(client, command, call)
+  if not run then
+    return nil, err
+  end
+  local writer = report.new(run, call, client._endpoint.url, client._options.rate)
+  run.push = source.pusher(run.engine, next_update, writer.invalid)
+  run.on_results = writer.take_results
+  run.on_progress = call.on_progress and writer.progress
+  run.on_delivered = on_delivered
+  local ok, problem = finish_run(client, run, call.dry_run)
+  local written = writer.finish()
+  client._last_report = written
+  run.engine:close()
+  if not ok or run.source_error ~= nil then
+    error(ok and run.source_error or problem, 0)
+  end
+  return written, written.error
+end
+
+-- }=====
+
+-- {===== about the app =====
+
+-- The vendor refused the one request there was.
+local function refusal_error(failure)
+  return errors.new { code = failure.code, message = ("%s: %s"):format(failure.code,
+    failure.message), class = "caller", vendor_code = tonumber(failure.code) }
+end
+
+-- Sends one request that names no user. Returns the reply's object, or nil and an error.
+local function ask(client, name, body)
+  local object
+  local is_asked = false
+  local function next_update()
+    if not is_asked then
+      is_asked = true
+      return body
+    end
+  end
+  local last = client._last_report
+  local written, err = run_command(client, name, next_update, check_call(client, nil),
+    function(reply)
+      object = reply
+    end)
+  client._last_report = last
+  if object then
+    return object
+  end
+  return nil, err or refusal_error(written.failures[1])
+end
+
+local function check_index(index, name)
+  if type(index) ~= "string" or not index:match("^%d$") then
+    error(("set_attr_name: index %s, wants a string from \"0\" to \"9\""):format(
+      tostring(index)), 3)
+  end
+  if type(name) ~= "string" or #name < 1 or #name > 50 then
+    error(("set_attr_name: the name at %q: wants a string of 1 to 50 bytes"):format(index), 3)
+  end
+end
+
+--- See Client:set_attr_name.
+function commands.set_attr_name(client, names)
+  if type(names) ~= "table" or next(names) == nil then
+    error('set_attr_name: wants a table like { ["0"] = "sex" }', 2)
+  end
+  for index, name in pairs(names) do
+    check_index(index, name)
+  end
+  local object, err = ask(client, "set_attr_name", wire.encode { AttrNames = names })
+  return object and true or nil, err
+end
+
+--- See Client:get_attr_name.
+function commands.get_attr_name(client)
+  local object, err = ask(client, "get_attr_name", "{}")
+  if not object then
+    return nil, err
+  end
+  if type(object.AttrNames) ~= "table" then
+    return nil, errors.world("BAD_REPLY", client._endpoint.url, "no AttrNames")
+  end
+  return object.AttrNames
+end
+
+-- Reads the registered names once, when preflight asks for it.
+local function preflight(client, call)
+  if client._names or not client._options.preflight or call.dry_run then
+    return true
+  end
+  local by_index, err = commands.get_attr_name(client)
+  if not by_index then
+    return nil, err
+  end
+  local names = {}
+  for _, name in pairs(by_index) do
+    names[#names + 1] = name
+  end
+  client._names = names
+  return true
+end
+
+-- }=====
+
+-- {===== about users =====
+
+--- See Client:set_attr and Client:remove_attr.
+---@param client imattr.Client
+---@param name string set_attr or remove_attr
+---@param users table|function
+---@param call imattr.Call?
+---@return imattr.Report?
+---@return imattr.Error?
+function commands.update(client, name, users, call)
+  local checked = check_call(client, call)
+  local next_update = source.of_users(users, name)
+  local ok, err = preflight(client, checked)
+  if not ok then
+    return nil, err
+  end
+  return run_command(client, name, next_update, checked)
+end
+
+--- See Client:get_attr.
+function commands.get_attr(client, accounts, call)
+  local checked = check_call(client, call)
+  local next_update = source.of_accounts(accounts)
+  local attributes = {}
+  local written, err = run_command(client, "get_attr", next_update, checked, function(object)
+    for _, user in ipairs(type(object.UserAttrs) == "table" and object.UserAttrs or {}) do
+      if type(user) == "table" and type(user.To_Account) == "string" then
+        attributes[user.To_Account] = type(user.Attrs) == "table" and user.Attrs or {}
+      end
+    end
+  end)
+  if err then
+    return nil, err, written
+  end
+  return attributes, written
+end
+
+-- }=====
+
+return commands

@@ -1,0 +1,124 @@
+-- signature: a client's UserSig: made once, used again, renewed before it expires.
+
+local errors = require "imattr.errors"
+local usersig = require "imattr.usersig"
+
+local signature = {}
+
+-- A UserSig is renewed when this share of its life is over.
+local RENEW_AT = 0.8
+
+-- The vendor takes at least this long between two UserSigs of one refused request for granted; a
+-- clock further off than this is corrected by the reply's Date.
+local SKEW_MIN_S = 60
+
+---@class imattr.Signature
+local Signature = {}
+Signature.__index = Signature
+
+-- A field of a metatable is no place for secrets to show: nothing prints a signature.
+function Signature:__tostring()
+  return "imattr.signature"
+end
+
+local function check_sources(given)
+  local count = (given.key and 1 or 0) + (given.key_file and 1 or 0) + (given.usersig and 1 or 0)
+  if count == 1 then
+    return true
+  end
+  local message = count == 0 and "key: missing; give key, key_file or a usersig"
+    or "key, key_file and usersig: give one of them, not several"
+  return nil, errors.new { code = count == 0 and "MISSING_KEY" or "TWO_KEYS", message = message,
+    class = "setup" }
+end
+
+--- Opens the signature that a client's options ask for.
+---@param given table checked options
+---@return imattr.Signature?
+---@return imattr.Error?
+function signature.new(given)
+  local ok, err = check_sources(given)
+  if not ok then
+    return nil, err
+  end
+  local self = setmetatable({
+    _sdkappid = given.sdkappid,
+    _identifier = given.identifier,
+    _expire_s = given.usersig_expire_s,
+    _source = given.usersig,
+    _skew_s = 0,
+    _renew_at = 0,
+  }, Signature)
+  if not given.usersig then
+    self._signer, err = usersig.signer(given.key, given.key_file)
+    if not self._signer then
+      return nil, err
+    end
+  end
+  return self
+end
+
+-- When a UserSig that somebody else made should be asked for again.
+local function renewal_of(text)
+  local fields = usersig.open(text)
+  return fields and fields.time + RENEW_AT * fields.expire or math.huge
+end
+
+function Signature:_make(now_s)
+  if self._signer then
+    local text, code, message = self._signer:sign(self._sdkappid, self._identifier, now_s,
+      self._expire_s)
+    if not text then
+      return nil, errors.new { code = code, message = "identifier: " .. message, class = "setup" }
+    end
+    return text, now_s + RENEW_AT * self._expire_s
+  end
+  if type(self._source) == "string" then
+    return self._source, math.huge
+  end
+  local text, reason = self._source()
+  if type(text) ~= "string" then
+    return nil, errors.new { code = "NO_USERSIG", class = "setup", message =
+      "usersig: the function returned no string: " .. tostring(reason or type(text)) }
+  end
+  return text, renewal_of(text)
+end
+
+--- The UserSig for a request that leaves now.
+---@return string? usersig
+---@return imattr.Error? err
+function Signature:get()
+  local now_s = os.time() + self._skew_s
+  if not self._text or now_s >= self._renew_at then
+    local text, renew_at = self:_make(now_s)
+    if not text then
+      return nil, renew_at
+    end
+    self._text, self._renew_at = text, renew_at
+    self._made_at = now_s
+  end
+  return self._text
+end
+
+--- The vendor refused the UserSig that a request carried: the next `get` makes another, by the
+--- vendor's clock when ours is off. A UserSig made since that request is kept.
+---@param used string the UserSig refused
+---@param server_s integer? seconds since 1970 by the reply's Date
+function Signature:renew(used, server_s)
+  if used ~= self._text then
+    return
+  end
+  self._text = nil
+  local skew_s = server_s and server_s - os.time() or 0
+  self._skew_s = math.abs(skew_s) >= SKEW_MIN_S and skew_s or 0
+end
+
+--- Wipes the key.
+function Signature:close()
+  if self._signer then
+    self._signer:close()
+  end
+  self._text, self._source = nil, nil
+end
+
+return signature

@@ -1,0 +1,55 @@
+-- transport/curl: requests over libcurl, for scripts and the command. It blocks while it waits, so
+-- it is never loaded in nginx.
+--
+-- Every transport has the same three methods:
+--   start(id, url, body)   sends a POST; raises only when there is no memory
+--   wait(timeout_us)       the next imattr.Reply, or nil when none came in time; nil: no limit
+--   close()                breaks off what is in flight
+
+local curl = {}
+
+---@class imattr.transport.Curl
+local Transport = {}
+Transport.__index = Transport
+
+--- Opens a transport.
+---@param settings { connect_timeout_ms: integer, timeout_ms: integer, ca_file: string?,
+---  proxy: string?, allows_http: boolean }
+---@return imattr.transport.Curl? transport
+---@return string? code
+function curl.new(settings)
+  local pool, code = require("imattr.curl").pool(settings)
+  if not pool then
+    return nil, code
+  end
+  return setmetatable({ _pool = pool }, Transport)
+end
+
+function Transport:start(id, url, body)
+  self._pool:start(id, url, body)
+end
+
+-- libcurl may come back early from a wait, so ask again until the time is over; a signal ends it.
+function Transport:wait(timeout_us)
+  local timeout_ms = timeout_us and math.ceil(timeout_us / 1000) or -1
+  local id, status, may_have_arrived, http_status, body, date, message =
+    self._pool:wait(timeout_ms)
+  if not id then
+    return nil
+  end
+  return {
+    id = id,
+    status = status,
+    may_have_arrived = may_have_arrived,
+    http_status = http_status,
+    body = body,
+    date = date,
+    message = message,
+  }
+end
+
+function Transport:close()
+  self._pool:close()
+end
+
+return curl
