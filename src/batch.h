@@ -39,7 +39,8 @@ typedef enum imattr_shape {
 typedef struct imattr_screen {
   size_t account_bytes_max; /* 32 (Use Limits page), 36 for timpush */
   size_t value_bytes_max;   /* 50 (im_set_attr: "cannot exceed 50 bytes") */
-  size_t name_count;        /* 0: the registered names are not known */
+  int knows_names;          /* are the registered names known? */
+  size_t name_count;
   struct {
     const char *text;
     size_t len;
@@ -65,11 +66,15 @@ typedef struct imattr_draft imattr_draft;
 
 /* A draft of nothing. NULL when there is no memory. */
 imattr_draft *imattr_draft_create(void);
+
+/* Frees the draft. The memory of its updates is the draft's: destroy the
+** updates before, or never touch them again. */
 void imattr_draft_destroy(imattr_draft *draft);
 
 /*
-** Starts an update, dropping whatever the draft held. The screen must live
-** until finish. OK, NO_MEMORY, or a screening status with the fault filled in.
+** Starts an update, dropping whatever the draft held. The screen must live as
+** long as the draft, unchanged. OK, NO_MEMORY, or a screening status with the
+*fault filled in.
 */
 imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
                                  const imattr_screen *screen,
@@ -129,8 +134,10 @@ imattr_status imattr_update_merge(const imattr_update *older,
                                   const imattr_update *later,
                                   imattr_update **merged);
 
-/* Bytes that the update takes in a body, with its comma. */
+/* Bytes that the update takes in a body, with its comma, and what closing the
+** body takes. */
 size_t imattr_update_size(const imattr_update *update);
+#define IMATTR_BODY_CLOSE_SIZE 2
 
 /* Writes a body: begin, then add for each update, then end; into an empty
 ** buffer. Each OK or NO_MEMORY. */

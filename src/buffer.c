@@ -18,14 +18,15 @@ void imattr_buffer_clear(imattr_buffer *buffer) {
   imattr_buffer_init(buffer);
 }
 
-static imattr_status grow(imattr_buffer *buffer, size_t need) {
+imattr_status imattr_buffer_grow(imattr_buffer *buffer, size_t extra) {
   size_t capacity =
       buffer->capacity < CAPACITY_MIN ? CAPACITY_MIN : buffer->capacity;
+  size_t need = buffer->len + extra;
   char *data;
+  if (extra > SIZE_MAX / 2 - buffer->len) {
+    return IMATTR_NO_MEMORY;
+  }
   while (capacity < need) {
-    if (capacity > SIZE_MAX / 2) {
-      return IMATTR_NO_MEMORY;
-    }
     capacity *= 2;
   }
   data = realloc(buffer->data, capacity);
@@ -35,16 +36,6 @@ static imattr_status grow(imattr_buffer *buffer, size_t need) {
   buffer->data = data;
   buffer->capacity = capacity;
   return IMATTR_OK;
-}
-
-imattr_status imattr_buffer_reserve(imattr_buffer *buffer, size_t extra) {
-  if (extra > SIZE_MAX - buffer->len) {
-    return IMATTR_NO_MEMORY;
-  }
-  if (buffer->len + extra <= buffer->capacity) {
-    return IMATTR_OK;
-  }
-  return grow(buffer, buffer->len + extra);
 }
 
 imattr_status imattr_buffer_append(imattr_buffer *buffer, const char *bytes,

@@ -25,8 +25,16 @@ void imattr_buffer_init(imattr_buffer *buffer);
 /* Frees the bytes; the buffer is empty again and may be used again. */
 void imattr_buffer_clear(imattr_buffer *buffer);
 
+/* As reserve, when there is not yet room. */
+imattr_status imattr_buffer_grow(imattr_buffer *buffer, size_t extra);
+
 /* Makes room for `extra` bytes after `len`. OK or NO_MEMORY. */
-imattr_status imattr_buffer_reserve(imattr_buffer *buffer, size_t extra);
+static inline imattr_status imattr_buffer_reserve(imattr_buffer *buffer,
+                                                  size_t extra) {
+  return extra <= buffer->capacity - buffer->len
+             ? IMATTR_OK
+             : imattr_buffer_grow(buffer, extra);
+}
 
 /* Appends `len` bytes. OK or NO_MEMORY. */
 imattr_status imattr_buffer_append(imattr_buffer *buffer, const char *bytes,

@@ -98,6 +98,8 @@ static int set_up(const imattr_curl_pool *pool, curl_call *call) {
           curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file) == CURLE_OK) &&
          (pool->proxy == NULL ||
           curl_easy_setopt(easy, CURLOPT_PROXY, pool->proxy) == CURLE_OK) &&
+         (!config->is_direct ||
+          curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") == CURLE_OK) &&
          curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
@@ -267,7 +269,6 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
                                      const char *url, const char *body,
                                      size_t body_len) {
   imattr_status status;
-  int running;
   curl_call *call;
   forget_taken(pool);
   call = take_idle(pool);
@@ -282,7 +283,6 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
   }
   call->is_in_flight = 1;
   pool->in_flight++;
-  curl_multi_perform(pool->multi, &running); /* its slot's second runs now */
   return IMATTR_OK;
 }
 
@@ -326,6 +326,24 @@ static int is_broken_handshake(const curl_call *call, CURLcode result) {
           strstr(call->reason, "Connection reset") != NULL);
 }
 
+/* Did a proxy refuse to connect? Then nothing went further than it. */
+static int is_proxy_refusal(CURL *easy, CURLcode result) {
+  long code = 0;
+  curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &code);
+  return result != CURLE_OK && code != 0 && code != 200;
+}
+
+/* How a call ended. */
+static imattr_status outcome(const curl_call *call, CURLcode result) {
+  if (call->reading != IMATTR_OK) {
+    return call->reading;
+  }
+  if (is_proxy_refusal(call->easy, result)) {
+    return IMATTR_PROXY;
+  }
+  return is_broken_handshake(call, result) ? IMATTR_CUT : status_of(result);
+}
+
 static void read_reply(const curl_call *call, CURLcode result,
                        imattr_curl_reply *reply) {
   long request_bytes = 0;
@@ -333,12 +351,10 @@ static void read_reply(const curl_call *call, CURLcode result,
   curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
   curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &http_status);
   reply->id = call->id;
-  reply->status = is_broken_handshake(call, result) ? IMATTR_CUT
-                  : call->reading != IMATTR_OK      ? call->reading
-                                                    : status_of(result);
+  reply->status = outcome(call, result);
   reply->message =
       call->reason[0] != '\0' ? call->reason : curl_easy_strerror(result);
-  reply->may_have_arrived = request_bytes > 0;
+  reply->may_have_arrived = request_bytes > 0 && reply->status != IMATTR_PROXY;
   reply->http_status = http_status;
   reply->body = call->reply.len > 0 ? call->reply.data : "";
   reply->body_len = call->reply.len;

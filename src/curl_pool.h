@@ -25,6 +25,7 @@ typedef struct imattr_curl_config {
   const char *ca_file; /* more certificates to trust, PEM */
   const char *proxy;   /* NULL: as the environment says (https_proxy) */
   int allows_http;     /* plain http: for loopback only */
+  int is_direct;       /* no proxy, whatever the environment says */
 } imattr_curl_config;
 
 /* What came of a request. Texts live until the next call with the pool. */
@@ -49,14 +50,17 @@ imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
 /* Breaks off what is in flight and closes every connection. NULL is fine. */
 void imattr_curl_pool_destroy(imattr_curl_pool *pool);
 
-/* Sends a POST. URL and body are copied. OK or NO_MEMORY. */
+/* Queues a POST; it leaves with the next wait. URL and body are copied. OK or
+** NO_MEMORY. */
 imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
                                      const char *url, const char *body,
                                      size_t body_len);
 
 /*
-** Waits up to `timeout_ms` (negative: until something happens; 0: not at all)
-** for a reply. 1 and the reply; 0 when none came in time, when nothing is in
+** Sends what was started and waits up to `timeout_ms` (negative: until
+** something happens; 0: not at all) for a reply. A reply that is there already
+** is taken before anything else is done. 1 and the reply; 0 when none came in
+*time, when nothing is in
 ** flight (it then sleeps out the time), or when a signal interrupted.
 */
 int imattr_curl_pool_wait(imattr_curl_pool *pool, int timeout_ms,

@@ -58,6 +58,7 @@ struct imattr_engine {
   int credit;   /* for retries, in tenths of one */
   int given_up; /* requests, in a row */
   int is_flushing;
+  int is_probing; /* nothing has shown yet that the set-up is right */
   int stop_code;
   imattr_counts counts;
 };
@@ -66,6 +67,7 @@ struct imattr_engine {
 
 imattr_engine *imattr_engine_create(const imattr_engine_config *config) {
   imattr_engine *engine = calloc(1, sizeof *engine);
+  size_t lane;
   if (engine == NULL) {
     return NULL;
   }
@@ -75,23 +77,33 @@ imattr_engine *imattr_engine_create(const imattr_engine_config *config) {
   }
   imattr_trips_init(&engine->trips);
   engine->config = *config;
+  for (lane = 0; lane < config->lane_count; lane++) {
+    if (config->lanes[lane].pace != NULL) {
+      imattr_pace_share(config->lanes[lane].pace);
+    }
+  }
   engine->random = config->seed;
+  engine->is_probing = config->is_probing;
   engine->credit = CREDIT_START;
   return engine;
 }
 
 static void forget_told(imattr_engine *engine) {
-  imattr_entry_destroy(engine->told);
+  imattr_roster_destroy(&engine->roster, engine->told);
   engine->told = NULL;
 }
 
 void imattr_engine_destroy(imattr_engine *engine) {
+  size_t lane;
   if (engine == NULL) {
     return;
   }
+  for (lane = 0; lane < engine->config.lane_count; lane++) {
+    imattr_pace_destroy(engine->config.lanes[lane].pace);
+  }
   forget_told(engine);
   while (engine->settled.count > 0) {
-    imattr_entry_destroy(imattr_list_take(&engine->settled));
+    imattr_roster_destroy(&engine->roster, imattr_list_take(&engine->settled));
   }
   imattr_roster_clear(&engine->roster);
   imattr_trips_clear(&engine->trips);
@@ -102,31 +114,33 @@ void imattr_engine_destroy(imattr_engine *engine) {
 
 /* {===== push ===== */
 
-uint64_t imattr_engine_invalid(imattr_engine *engine) {
-  engine->counts.fates[IMATTR_INVALID]++;
+uint64_t imattr_engine_pass(imattr_engine *engine, imattr_fate fate) {
+  engine->counts.fates[fate]++;
   return ++engine->counts.users;
 }
 
 /* Joins the update into the user's last entry, if that is of the same lane
 ** and has not left. FULL: it cannot. */
-static imattr_status join(imattr_engine *engine, size_t lane,
-                          imattr_update *update) {
-  imattr_entry *last = imattr_roster_last(&engine->roster, update);
-  if (last == NULL || last->has_left || last->lane != lane) {
-    return IMATTR_FULL;
+static imattr_status join(imattr_engine *engine, imattr_entry *last,
+                          size_t lane, imattr_update *update) {
+  imattr_status status = IMATTR_FULL;
+  if (last != NULL && !last->has_left && last->lane == lane) {
+    status = imattr_entry_merge(last, update, engine->counts.users + 1);
   }
-  return imattr_entry_merge(last, update, engine->counts.users + 1);
+  engine->counts.merged += status == IMATTR_OK;
+  return status;
 }
 
 /* Puts the update behind its user's others. OK or NO_MEMORY. */
-static imattr_status enqueue(imattr_engine *engine, size_t lane,
-                             imattr_update *update) {
-  imattr_entry *entry = imattr_entry_create(update, lane);
+static imattr_status enqueue(imattr_engine *engine, imattr_entry **place,
+                             size_t lane, imattr_update *update) {
+  int is_first = *place == NULL;
+  imattr_entry *entry = imattr_roster_add(&engine->roster, place, update, lane);
   if (entry == NULL) {
     return IMATTR_NO_MEMORY;
   }
   entry->ticket = engine->counts.users + 1;
-  if (imattr_roster_add(&engine->roster, entry)) {
+  if (is_first) {
     imattr_list_append(&engine->queues[lane], entry);
   }
   return IMATTR_OK;
@@ -134,16 +148,16 @@ static imattr_status enqueue(imattr_engine *engine, size_t lane,
 
 imattr_status imattr_engine_push(imattr_engine *engine, size_t lane,
                                  imattr_update *update, uint64_t *ticket) {
+  imattr_entry **place;
   imattr_status status;
   forget_told(engine);
   if (engine->stop_code != 0 || imattr_engine_room(engine) == 0) {
     return IMATTR_FULL;
   }
-  status = join(engine, lane, update);
-  if (status == IMATTR_OK) {
-    engine->counts.merged++;
-  } else if (status == IMATTR_FULL) {
-    status = enqueue(engine, lane, update);
+  place = imattr_roster_find(&engine->roster, update);
+  status = join(engine, imattr_roster_last(*place), lane, update);
+  if (status == IMATTR_FULL) {
+    status = enqueue(engine, place, lane, update);
   }
   if (status == IMATTR_OK) {
     engine->counts.waiting++;
@@ -155,7 +169,7 @@ imattr_status imattr_engine_push(imattr_engine *engine, size_t lane,
 size_t imattr_engine_room(const imattr_engine *engine) {
   size_t waiting = (size_t)engine->counts.waiting;
   size_t most = engine->config.queue_max;
-  return waiting < most ? most - waiting : 0;
+  return engine->stop_code == 0 && waiting < most ? most - waiting : 0;
 }
 
 void imattr_engine_flush(imattr_engine *engine, int is_on) {
@@ -176,7 +190,7 @@ static void settle(imattr_engine *engine, imattr_entry *entry, imattr_fate fate,
   }
   engine->counts.fates[fate] += imattr_entry_tickets(entry);
   if (fate == IMATTR_DONE && engine->config.is_quiet) {
-    imattr_entry_destroy(entry);
+    imattr_roster_destroy(&engine->roster, entry);
     return;
   }
   entry->fate = (int)fate;
@@ -381,7 +395,7 @@ static void keep_deadline(imattr_engine *engine, int64_t now_us,
 
 imattr_answer imattr_engine_next(imattr_engine *engine, int64_t now_us,
                                  imattr_request *request, int64_t *until_us) {
-  size_t most = engine->config.in_flight_max;
+  size_t most = engine->is_probing ? 1 : engine->config.in_flight_max;
   imattr_answer answer = IMATTR_IDLE;
   imattr_trip *due;
   forget_told(engine);
@@ -420,12 +434,12 @@ imattr_status imattr_engine_refuse_user(imattr_engine *engine, uint64_t id,
   return IMATTR_OK;
 }
 
-/* A request got nowhere: its users settle, and after some in a row the run
-** ends. */
+/* A request got nowhere: its users settle; after some in a row, or when none
+** ever got anywhere, the run ends. */
 static void give_up(imattr_engine *engine, imattr_trip *trip, int code) {
   abandon(engine, trip, code);
   engine->given_up++;
-  if (engine->given_up >= GIVEN_UP_MAX) {
+  if (engine->is_probing || engine->given_up >= GIVEN_UP_MAX) {
     imattr_engine_stop(engine, code);
   }
 }
@@ -485,6 +499,7 @@ static void resign(imattr_engine *engine, imattr_trip *trip, int code,
 static void split(imattr_engine *engine, imattr_trip *trip, int code,
                   int64_t now_us) {
   imattr_trip *other;
+  engine->is_probing = 0;
   if (trip->entries.count == 1) {
     settle_trip(engine, trip, IMATTR_REFUSED, code);
     return;
@@ -501,6 +516,7 @@ static void split(imattr_engine *engine, imattr_trip *trip, int code,
 
 static void deliver(imattr_engine *engine, imattr_trip *trip) {
   engine->given_up = 0;
+  engine->is_probing = 0;
   engine->credit += SUCCESS_EARNS;
   if (engine->credit > CREDIT_MAX) {
     engine->credit = CREDIT_MAX;

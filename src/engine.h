@@ -31,8 +31,8 @@
 /* Requests in flight at once, at most: as many as slots. */
 #define IMATTR_IN_FLIGHT_MAX IMATTR_RATE_MAX
 
-/* One command: how its users are written, and its pace. The pace is the
-** caller's, must outlive the engine, and may be NULL for no limit. */
+/* One command: how its users are written, and its pace, or NULL for no limit.
+** The engine becomes one more holder of the pace. */
 typedef struct imattr_lane {
   imattr_shape shape;
   imattr_pace *pace;
@@ -50,6 +50,8 @@ typedef struct imattr_engine_config {
   int64_t hold_us;       /* an attempt is given up for certain within this */
   int64_t deadline_us;   /* the run stops at this moment; 0: never */
   uint64_t seed;         /* of the jitter */
+  int is_probing;        /* one request at a time until one was delivered or
+                            split: a mistake of set-up costs one request */
   int is_quiet;          /* results of done updates are only counted */
 } imattr_engine_config;
 
@@ -139,11 +141,11 @@ void imattr_engine_destroy(imattr_engine *engine);
 imattr_status imattr_engine_push(imattr_engine *engine, size_t lane,
                                  imattr_update *update, uint64_t *ticket);
 
-/* Counts an update that screening refused; returns its ticket. Its result is
-** the caller's to tell: the engine does not report it. */
-uint64_t imattr_engine_invalid(imattr_engine *engine);
+/* Counts an update that is never pushed, INVALID or NOT_SENT; returns its
+** ticket. Its result is the caller's to tell: the engine does not report it. */
+uint64_t imattr_engine_pass(imattr_engine *engine, imattr_fate fate);
 
-/* How many updates push will surely take before it may answer FULL. */
+/* How many updates push will surely take; none after a stop. */
 size_t imattr_engine_room(const imattr_engine *engine);
 
 /* What is queued may leave in batches that are not full: no more input is to

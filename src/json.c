@@ -2,8 +2,7 @@
 #include "json.h"
 
 #include <stdint.h>
-
-#define ESCAPE_MAX 6 /* \u00XX */
+#include <string.h>
 
 /*
 ** The length of the UTF-8 sequence (2 to 4 bytes) at `at`, or 0 when it is
@@ -60,41 +59,83 @@ static char *escape(char *out, unsigned char byte) {
   return out;
 }
 
+/* ASCII that stands for itself in a JSON string. */
 static int is_plain(unsigned char byte) {
-  return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+#define ROW 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+  static const unsigned char plain[256] = {
+      0,   0,   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* 00 */
+      0,   0,   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* 10 */
+      1,   1,   0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, /* 20: quote */
+      ROW, ROW,                                           /* 30, 40 */
+      1,   1,   1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, /* 50: backslash */
+      ROW, ROW,                                           /* 60, 70 */
+  };
+#undef ROW
+  return plain[byte];
 }
 
-imattr_status imattr_json_string(imattr_buffer *buffer, const char *text,
-                                 size_t len, size_t *offset) {
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Are eight bytes all plain? A byte's high bit is set when it is above 0x7F
+** itself, or when taking away 0x20 (or 1 from what is zero where a quote or a
+** backslash stands) borrows. */
+static int are_plain(uint64_t eight) {
+  uint64_t quote = eight ^ EACH('"');
+  uint64_t backslash = eight ^ EACH('\\');
+  return ((eight | (eight - EACH(0x20)) | (quote - EACH(1)) |
+           (backslash - EACH(1))) &
+          EACH(0x80)) == 0;
+}
+
+char *imattr_json_write(char *out, const char *text, size_t len,
+                        size_t *offset) {
   const unsigned char *in = (const unsigned char *)text;
   size_t i = 0;
-  char *out;
-  if (len > (SIZE_MAX - 2) / ESCAPE_MAX ||
-      imattr_buffer_reserve(buffer, len * ESCAPE_MAX + 2) != IMATTR_OK) {
-    return IMATTR_NO_MEMORY;
-  }
-  out = buffer->data + buffer->len;
   *out++ = '"';
   while (i < len) {
+    uint64_t eight;
+    if (len - i >= sizeof eight) {
+      memcpy(&eight, in + i, sizeof eight);
+      if (are_plain(eight)) {
+        memcpy(out, &eight, sizeof eight);
+        out += sizeof eight;
+        i += sizeof eight;
+        continue;
+      }
+    }
     if (is_plain(in[i])) {
       *out++ = text[i++];
     } else if (in[i] >= 0x80) {
       size_t sequence = sequence_len(in + i, len - i);
       if (sequence == 0) {
         *offset = i;
-        return IMATTR_NOT_UTF8;
+        return NULL;
       }
       while (sequence-- > 0) {
         *out++ = text[i++];
       }
     } else if (in[i] == 0) {
       *offset = i;
-      return IMATTR_NUL_BYTE;
+      return NULL;
     } else {
       out = escape(out, in[i++]);
     }
   }
   *out++ = '"';
-  buffer->len = (size_t)(out - buffer->data);
+  return out;
+}
+
+imattr_status imattr_json_string(imattr_buffer *buffer, const char *text,
+                                 size_t len, size_t *offset) {
+  char *end;
+  if (len > SIZE_MAX / IMATTR_JSON_GROWTH - 1 ||
+      imattr_buffer_reserve(buffer, IMATTR_JSON_SIZE(len)) != IMATTR_OK) {
+    return IMATTR_NO_MEMORY;
+  }
+  end = imattr_json_write(buffer->data + buffer->len, text, len, offset);
+  if (end == NULL) {
+    return text[*offset] == '\0' ? IMATTR_NUL_BYTE : IMATTR_NOT_UTF8;
+  }
+  buffer->len = (size_t)(end - buffer->data);
   return IMATTR_OK;
 }

@@ -7,6 +7,20 @@
 
 #include "buffer.h"
 
+/* One byte may become six: \u00XX. */
+#define IMATTR_JSON_GROWTH 6
+
+/* Room for the string of a text, quotes included. */
+#define IMATTR_JSON_SIZE(len) ((len)*IMATTR_JSON_GROWTH + 2)
+
+/*
+** Writes `text` to `out`, which has IMATTR_JSON_SIZE(len) bytes, as
+** imattr_json_string does. Returns the end of what was written, or NULL: the
+** byte at *offset is a NUL, or begins what is not UTF-8.
+*/
+char *imattr_json_write(char *out, const char *text, size_t len,
+                        size_t *offset);
+
 /*
 ** Appends `text` as a quoted JSON string (RFC 8259): the bytes as they are,
 ** with `"`, `\` and the control characters escaped. U+007F and everything

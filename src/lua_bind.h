@@ -29,11 +29,9 @@ imattr_lua_box *imattr_lua_new(lua_State *L, const char *name);
 /* The open object at `index`. Raises for another type, or when closed. */
 void *imattr_lua_check(lua_State *L, int index, const char *name);
 
-/* The largest number up to which doubles count every integer: 2^53. */
-#define IMATTR_LUA_EXACT_MAX INT64_C(9007199254740992)
-
-/* Is the number an integer from `low` to `high`? */
-int imattr_lua_iswhole(lua_Number number, int64_t low, int64_t high);
+/* The number at `index` as an integer, when it is one and Lua holds it
+** exactly. Returns whether. */
+int imattr_lua_toint64(lua_State *L, int index, int64_t *integer);
 
 /* An integer argument from `low` to `high`. Raises for anything else. */
 int64_t imattr_lua_checkint(lua_State *L, int index, int64_t low, int64_t high);

@@ -20,6 +20,9 @@
 /* Pops a table and keeps it alive as long as the object at `index`. */
 #define imattr_lua_keep(L, index) lua_setiuservalue((L), (index), 1)
 
+/* Is the number one of Lua's own 64-bit integers? */
+#define imattr_lua_isinteger(L, index) lua_isinteger((L), (index))
+
 /* Pushes an integer below 2^53. */
 #define imattr_lua_pushint64(L, value) lua_pushinteger((L), (value))
 
@@ -27,6 +30,7 @@
 
 #define imattr_lua_newobject(L, size) lua_newuserdata((L), (size))
 #define imattr_lua_keep(L, index) lua_setfenv((L), (index))
+#define imattr_lua_isinteger(L, index) ((void)(L), (void)(index), 0)
 #define imattr_lua_pushint64(L, value) lua_pushnumber((L), (lua_Number)(value))
 #define lua_rawlen(L, index) lua_objlen((L), (index))
 

@@ -74,7 +74,8 @@ static const char *text_field(lua_State *L, const char *name) {
   return text;
 }
 
-/* curl.pool { connect_timeout_ms, timeout_ms, ca_file?, proxy?, allows_http }
+/* curl.pool { connect_timeout_ms, timeout_ms, ca_file?, proxy?, allows_http,
+** is_direct }
 ** -> pool | nil, code, message */
 static int l_pool(lua_State *L) {
   imattr_curl_config config;
@@ -89,6 +90,8 @@ static int l_pool(lua_State *L) {
   config.proxy = text_field(L, "proxy");
   lua_getfield(L, 1, "allows_http");
   config.allows_http = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "is_direct");
+  config.is_direct = lua_toboolean(L, -1);
   box = imattr_lua_new(L, POOL);
   status = imattr_curl_pool_create(&pool, &config);
   box->object = pool;

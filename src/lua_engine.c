@@ -59,15 +59,21 @@ static const char *found(lua_State *L, int index) {
 
 #define DIGITS_SIZE 24
 
-/* The digits of a number that is an integer; 0 when it is not one. */
-static size_t integer_digits(lua_State *L, int index,
-                             char digits[DIGITS_SIZE]) {
+/* The digits of the number at `index`; or 0, and in *what the words for what
+** it is instead of an integer that every Lua counts exactly. */
+static size_t integer_digits(lua_State *L, int index, char digits[DIGITS_SIZE],
+                             const char **what) {
   lua_Number number = lua_tonumber(L, index);
-  if (!imattr_lua_iswhole(number, -IMATTR_LUA_EXACT_MAX,
-                          IMATTR_LUA_EXACT_MAX)) {
-    return 0;
+  int64_t integer;
+  if (imattr_lua_toint64(L, index, &integer)) {
+    return (size_t)snprintf(digits, DIGITS_SIZE, "%" PRId64, integer);
   }
-  return (size_t)snprintf(digits, DIGITS_SIZE, "%" PRId64, (int64_t)number);
+  if (number > -1e15 && number < 1e15) {
+    *what = "a fraction";
+  } else {
+    *what = number > 0 || number < 0 ? "a number beyond 2^53" : "not a number";
+  }
+  return 0;
 }
 
 /* One pair of an Attrs object: key at -2, value at -1. Must not raise and
@@ -75,7 +81,7 @@ static size_t integer_digits(lua_State *L, int index,
 static imattr_status draft_pair(lua_State *L, imattr_draft *draft) {
   char digits[DIGITS_SIZE];
   size_t name_len, value_len;
-  const char *name, *value;
+  const char *name, *value, *what = NULL;
   if (lua_type(L, -2) != LUA_TSTRING) {
     return imattr_draft_refuse(draft, IMATTR_NAME_TYPE, found(L, -2), NULL, 0);
   }
@@ -85,11 +91,11 @@ static imattr_status draft_pair(lua_State *L, imattr_draft *draft) {
       value = lua_tolstring(L, -1, &value_len);
       return imattr_draft_set(draft, name, name_len, value, value_len);
     case LUA_TNUMBER:
-      value_len = integer_digits(L, -1, digits);
+      value_len = integer_digits(L, -1, digits, &what);
       if (value_len > 0) {
         return imattr_draft_set(draft, name, name_len, digits, value_len);
       }
-      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, "a fraction", name,
+      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, what, name,
                                  name_len);
     default:
       return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, found(L, -1), name,
@@ -128,46 +134,67 @@ static imattr_status draft_names(lua_State *L, int index, imattr_draft *draft) {
   return status;
 }
 
-/* Screens and renders account and attributes (arguments 3 and 4). */
+/* Screens and renders the account at `index` with the attributes behind it. */
 static imattr_status draft_update(lua_State *L, holder *held, size_t lane,
-                                  imattr_update **update) {
+                                  int index, imattr_update **update) {
   imattr_shape shape = held->shapes[lane];
   imattr_status status;
   const char *account;
   size_t len;
-  if (lua_type(L, 3) != LUA_TSTRING) {
-    return imattr_draft_refuse(held->draft, IMATTR_ACCOUNT_TYPE, found(L, 3),
-                               NULL, 0);
+  if (lua_type(L, index) != LUA_TSTRING) {
+    return imattr_draft_refuse(held->draft, IMATTR_ACCOUNT_TYPE,
+                               found(L, index), NULL, 0);
   }
-  account = lua_tolstring(L, 3, &len);
+  account = lua_tolstring(L, index, &len);
   status = imattr_draft_begin(held->draft, shape, &held->screen, account, len);
   if (status == IMATTR_OK && shape <= IMATTR_SHAPE_REMOVE) {
-    if (!lua_istable(L, 4)) {
-      status = imattr_draft_refuse(held->draft, IMATTR_ATTRS_TYPE, found(L, 4),
-                                   NULL, 0);
+    index++;
+    if (!lua_istable(L, index)) {
+      status = imattr_draft_refuse(held->draft, IMATTR_ATTRS_TYPE,
+                                   found(L, index), NULL, 0);
     } else if (shape == IMATTR_SHAPE_SET) {
-      status = draft_pairs(L, 4, held->draft);
+      status = draft_pairs(L, index, held->draft);
     } else {
-      status = draft_names(L, 4, held->draft);
+      status = draft_names(L, index, held->draft);
     }
   }
   return status == IMATTR_OK ? imattr_draft_finish(held->draft, update)
                              : status;
 }
 
-/* nil, code, message, ticket of an update that screening refused */
+/* Screens an update and hands it to the engine. OK, a screening status, FULL
+** or NO_MEMORY. */
+static imattr_status push_update(lua_State *L, holder *held, size_t lane,
+                                 int index, uint64_t *ticket) {
+  imattr_update *update = NULL;
+  imattr_status status;
+  if (imattr_engine_room(held->engine) == 0) {
+    return IMATTR_FULL;
+  }
+  status = draft_update(L, held, lane, index, &update);
+  if (status == IMATTR_OK) {
+    status = imattr_engine_push(held->engine, lane, update, ticket);
+    if (status != IMATTR_OK) {
+      imattr_update_destroy(update);
+    }
+  }
+  return status;
+}
+
+/* Pushes code, message and ticket of an update that screening refused. */
 static int push_invalid(lua_State *L, holder *held) {
   const imattr_fault *fault = imattr_draft_fault(held->draft);
   imattr_lua_box *box = imattr_lua_newbuffer(L);
-  imattr_status status = imattr_fault_message(fault, box->object);
-  if (status != IMATTR_OK) {
-    return imattr_lua_pushbuffer(L, box, status);
+  int place = lua_gettop(L);
+  if (imattr_fault_message(fault, box->object) != IMATTR_OK) {
+    return imattr_lua_failure(L, IMATTR_NO_MEMORY);
   }
-  lua_pushnil(L);
   lua_pushstring(L, imattr_status_name((int)fault->status));
   imattr_lua_pushbuffer(L, box, IMATTR_OK);
-  imattr_lua_pushint64(L, (int64_t)imattr_engine_invalid(held->engine));
-  return 4;
+  imattr_lua_pushint64(
+      L, (int64_t)imattr_engine_pass(held->engine, IMATTR_INVALID));
+  lua_remove(L, place);
+  return 3;
 }
 
 /*
@@ -178,34 +205,76 @@ static int push_invalid(lua_State *L, holder *held) {
 static int l_engine_push(lua_State *L) {
   holder *held = check_holder(L);
   size_t lane = check_lane(L, 2, held);
-  imattr_update *update = NULL;
   uint64_t ticket = 0;
   imattr_status status;
   lua_settop(L, 4);
   luaL_checkstack(L, 4, "attributes");
-  if (imattr_engine_room(held->engine) == 0) {
-    return imattr_lua_failure(L, IMATTR_FULL);
-  }
-  status = draft_update(L, held, lane, &update);
-  if (status == IMATTR_NO_MEMORY) {
+  status = push_update(L, held, lane, 3, &ticket);
+  if (status == IMATTR_FULL || status == IMATTR_NO_MEMORY) {
     return imattr_lua_failure(L, status);
   }
   if (status != IMATTR_OK) {
-    return push_invalid(L, held);
-  }
-  status = imattr_engine_push(held->engine, lane, update, &ticket);
-  if (status != IMATTR_OK) {
-    imattr_update_destroy(update);
-    return imattr_lua_failure(L, status);
+    lua_pushnil(L);
+    return 1 + push_invalid(L, held);
   }
   imattr_lua_pushint64(L, (int64_t)ticket);
   return 1;
 }
 
-/* engine:invalid() -> ticket of an update that never had an account */
-static int l_engine_invalid(lua_State *L) {
+/* Pushes the user object at the top of the stack, which grows by two. */
+static imattr_status push_user(lua_State *L, holder *held, size_t lane,
+                               uint64_t *ticket) {
+  int index = lua_gettop(L);
+  if (!lua_istable(L, index)) {
+    return imattr_draft_refuse(held->draft, IMATTR_USER_TYPE, "", NULL, 0);
+  }
+  lua_getfield(L, index, "To_Account");
+  lua_getfield(L, index, "Attrs");
+  if (lua_isnil(L, index + 1)) {
+    return imattr_draft_refuse(held->draft, IMATTR_USER_TYPE, "", NULL, 0);
+  }
+  return push_update(L, held, lane, index + 1, ticket);
+}
+
+/*
+** engine:push_users(lane, users, first, last) -> next
+**   | next, code, message, ticket   screening refused users[next]
+** Pushes users[first] to users[last], tables with To_Account and Attrs, until
+** the engine is full (next is the first that was not pushed) or one is not
+** good: that one has its ticket, and the caller goes on behind it.
+*/
+static int l_engine_push_users(lua_State *L) {
   holder *held = check_holder(L);
-  imattr_lua_pushint64(L, (int64_t)imattr_engine_invalid(held->engine));
+  size_t lane = check_lane(L, 2, held);
+  int first = (int)imattr_lua_checkint(L, 4, 1, INT32_MAX - 1);
+  int last = (int)imattr_lua_checkint(L, 5, 0, INT32_MAX - 1);
+  imattr_status status = IMATTR_OK;
+  uint64_t ticket;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  luaL_checkstack(L, 8, "attributes");
+  lua_settop(L, 3);
+  while (first <= last && status == IMATTR_OK) {
+    lua_rawgeti(L, 3, first); /* 4: the user */
+    status = push_user(L, held, lane, &ticket);
+    if (status == IMATTR_OK) {
+      lua_settop(L, 3);
+      first++;
+    }
+  }
+  if (status == IMATTR_NO_MEMORY) {
+    return imattr_lua_failure(L, status);
+  }
+  lua_pushinteger(L, first);
+  return status == IMATTR_OK || status == IMATTR_FULL
+             ? 1
+             : 1 + push_invalid(L, held);
+}
+
+/* engine:skip() -> ticket of an update that is not pushed and not sent */
+static int l_engine_skip(lua_State *L) {
+  holder *held = check_holder(L);
+  uint64_t ticket = imattr_engine_pass(held->engine, IMATTR_NOT_SENT);
+  imattr_lua_pushint64(L, (int64_t)ticket);
   return 1;
 }
 
@@ -369,26 +438,45 @@ static int l_engine_close(lua_State *L) {
   return 0;
 }
 
+/* The shape named at the top of the stack. Raises for another name. */
+static imattr_shape check_shape(lua_State *L, int lane) {
+  const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  int shape;
+  for (shape = 0; shape < IMATTR_SHAPE_COUNT; shape++) {
+    if (strcmp(name, shape_names[shape]) == 0) {
+      return (imattr_shape)shape;
+    }
+  }
+  luaL_error(L, "lanes[%d].shape: wants set, remove, accounts or whole", lane);
+  return IMATTR_SHAPE_COUNT; /* not reached */
+}
+
+static void check_table(lua_State *L, const char *name) {
+  if (!lua_istable(L, -1)) {
+    luaL_error(L, "%s: a %s, wants a table", name, luaL_typename(L, -1));
+  }
+}
+
 /* Reads lanes = { { shape = "set", pace = pace? }, ... } of the config table
 ** at 1, and anchors the paces in the table `keep`. */
 static void read_lanes(lua_State *L, int keep, imattr_engine_config *config) {
-  size_t i;
+  int i;
   lua_getfield(L, 1, "lanes");
-  luaL_checktype(L, -1, LUA_TTABLE);
+  check_table(L, "lanes");
   config->lane_count = (size_t)lua_rawlen(L, -1);
   if (config->lane_count < 1 || config->lane_count > IMATTR_LANES_MAX) {
     luaL_error(L, "lanes: wants 1 to %d", IMATTR_LANES_MAX);
   }
-  for (i = 0; i < config->lane_count; i++) {
-    lua_rawgeti(L, -1, (int)i + 1);
-    luaL_checktype(L, -1, LUA_TTABLE);
+  for (i = 0; i < (int)config->lane_count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    check_table(L, "a lane of lanes");
     lua_getfield(L, -1, "shape");
-    config->lanes[i].shape =
-        (imattr_shape)luaL_checkoption(L, -1, NULL, shape_names);
+    config->lanes[i].shape = check_shape(L, i + 1);
     lua_getfield(L, -2, "pace");
-    config->lanes[i].pace =
-        lua_isnil(L, -1) ? NULL : imattr_lua_checkpace(L, lua_gettop(L));
-    lua_rawseti(L, keep, (int)i + 1);
+    if (!lua_isnil(L, -1)) {
+      config->lanes[i].pace = imattr_lua_checkpace(L, lua_gettop(L));
+    }
+    lua_rawseti(L, keep, i + 1);
     lua_pop(L, 2);
   }
   lua_pop(L, 1);
@@ -396,23 +484,28 @@ static void read_lanes(lua_State *L, int keep, imattr_engine_config *config) {
 
 /* Reads names = { "sex", ... }?, anchoring the strings in `keep`. */
 static void read_names(lua_State *L, int keep, imattr_screen *screen) {
-  size_t i;
+  int i, count;
   lua_getfield(L, 1, "names");
   if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
     return;
   }
-  luaL_checktype(L, -1, LUA_TTABLE);
-  screen->name_count = (size_t)lua_rawlen(L, -1);
-  if (screen->name_count > IMATTR_NAMES_MAX) {
-    luaL_error(L, "names: %d, limit %d", (int)screen->name_count,
-               IMATTR_NAMES_MAX);
+  check_table(L, "names");
+  count = (int)lua_rawlen(L, -1);
+  if (count > IMATTR_NAMES_MAX) {
+    luaL_error(L, "names: %d, limit %d", count, IMATTR_NAMES_MAX);
   }
-  for (i = 0; i < screen->name_count; i++) {
-    lua_rawgeti(L, -1, (int)i + 1);
-    screen->names[i].text = luaL_checklstring(L, -1, &screen->names[i].len);
-    lua_rawseti(L, keep, IMATTR_LANES_MAX + (int)i + 1);
+  for (i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    if (lua_type(L, -1) != LUA_TSTRING) {
+      luaL_error(L, "names[%d]: a %s, wants a string", i + 1,
+                 luaL_typename(L, -1));
+    }
+    screen->names[i].text = lua_tolstring(L, -1, &screen->names[i].len);
+    lua_rawseti(L, keep, IMATTR_LANES_MAX + i + 1);
   }
+  screen->knows_names = 1;
+  screen->name_count = (size_t)count;
   lua_pop(L, 1);
 }
 
@@ -427,13 +520,15 @@ static void read_limits(lua_State *L, imattr_engine_config *config) {
                                                       IMATTR_IN_FLIGHT_MAX);
   config->attempts_max =
       (unsigned)imattr_lua_fieldint(L, 1, "attempts_max", 1, 1000);
-  config->hold_us = imattr_lua_fieldint(L, 1, "hold_us", 0, most);
+  config->hold_us = imattr_lua_fieldint(L, 1, "hold_us", 0, IMATTR_HOLD_US_MAX);
   config->deadline_us =
       imattr_lua_fieldint(L, 1, "deadline_us", 0, most * 1024);
   config->seed = (uint64_t)imattr_lua_fieldint(L, 1, "seed", 0, UINT32_MAX);
+  lua_getfield(L, 1, "probing");
+  config->is_probing = lua_toboolean(L, -1);
   lua_getfield(L, 1, "quiet");
   config->is_quiet = lua_toboolean(L, -1);
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 /* Makes what the box owns. OK or NO_MEMORY; the box closes either. */
@@ -460,7 +555,7 @@ static imattr_status fill(imattr_lua_box *box,
 /*
 ** core.engine { lanes, names?, account_bytes_max, value_bytes_max, users_max,
 ** body_bytes_max, queue_max, in_flight_max, attempts_max, hold_us,
-** deadline_us, seed, quiet? } -> engine. Raises for a wrong field.
+** deadline_us, seed, probing?, quiet? } -> engine. Raises for a wrong field.
 */
 static int l_engine(lua_State *L) {
   imattr_engine_config config;
@@ -477,7 +572,7 @@ static int l_engine(lua_State *L) {
   screen.account_bytes_max =
       (size_t)imattr_lua_fieldint(L, 1, "account_bytes_max", 1, 255);
   screen.value_bytes_max =
-      (size_t)imattr_lua_fieldint(L, 1, "value_bytes_max", 1, 65535);
+      (size_t)imattr_lua_fieldint(L, 1, "value_bytes_max", 1, 500);
   box = imattr_lua_new(L, ENGINE);
   lua_pushvalue(L, 2);
   imattr_lua_keep(L, -2);
@@ -489,13 +584,19 @@ static int l_engine(lua_State *L) {
 
 /* }===== */
 
-static const luaL_Reg engine_methods[] = {
-    {"push", l_engine_push},           {"invalid", l_engine_invalid},
-    {"room", l_engine_room},           {"flush", l_engine_flush},
-    {"next", l_engine_next},           {"refuse_user", l_engine_refuse_user},
-    {"feed", l_engine_feed},           {"stop", l_engine_stop},
-    {"stop_code", l_engine_stop_code}, {"result", l_engine_result},
-    {"counts", l_engine_counts},       {NULL, NULL}};
+static const luaL_Reg engine_methods[] = {{"push", l_engine_push},
+                                          {"push_users", l_engine_push_users},
+                                          {"skip", l_engine_skip},
+                                          {"room", l_engine_room},
+                                          {"flush", l_engine_flush},
+                                          {"next", l_engine_next},
+                                          {"refuse_user", l_engine_refuse_user},
+                                          {"feed", l_engine_feed},
+                                          {"stop", l_engine_stop},
+                                          {"stop_code", l_engine_stop_code},
+                                          {"result", l_engine_result},
+                                          {"counts", l_engine_counts},
+                                          {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"engine", l_engine}, {NULL, NULL}};
 

@@ -6,9 +6,6 @@
 
 #define PACE "imattr.pace"
 
-/* Ten minutes: far above any timeout. */
-#define HOLD_US_MAX INT64_C(600000000)
-
 imattr_pace *imattr_lua_checkpace(lua_State *L, int index) {
   return imattr_lua_check(L, index, PACE);
 }
@@ -17,7 +14,7 @@ imattr_pace *imattr_lua_checkpace(lua_State *L, int index) {
 static int l_pace_take(lua_State *L) {
   imattr_pace *pace = imattr_lua_checkpace(L, 1);
   int64_t now_us = imattr_lua_checktime(L, 2);
-  int64_t hold_us = imattr_lua_checkint(L, 3, 0, HOLD_US_MAX);
+  int64_t hold_us = imattr_lua_checkint(L, 3, 0, IMATTR_HOLD_US_MAX);
   int slot = -1;
   int64_t until_us = imattr_pace_take(pace, now_us, hold_us, &slot);
   if (until_us == 0) {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <openssl/rand.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -72,6 +73,37 @@ static int l_columns(lua_State *L) {
   return 1;
 }
 
+/* core.readable(descriptor, timeout_ms) -> boolean: would read return at once?
+** A signal ends the wait early. */
+static int l_readable(lua_State *L) {
+  struct pollfd waited;
+  waited.fd = (int)imattr_lua_checkint(L, 1, 0, 1 << 20);
+  waited.events = POLLIN;
+  waited.revents = 0;
+  lua_pushboolean(
+      L, poll(&waited, 1, (int)imattr_lua_checkint(L, 2, 0, 60000)) > 0);
+  return 1;
+}
+
+/* core.read(descriptor, most) -> up to `most` bytes, as soon as there are any
+** | nil at the end | nil, message. Not through stdio: nothing is kept back. */
+static int l_read(lua_State *L) {
+  int descriptor = (int)imattr_lua_checkint(L, 1, 0, 1 << 20);
+  size_t most = (size_t)imattr_lua_checkint(L, 2, 1, 1 << 24);
+  char *bytes = lua_newuserdata(L, most); /* owned, should the push raise */
+  ssize_t got;
+  do {
+    got = read(descriptor, bytes, most);
+  } while (got < 0 && errno == EINTR);
+  if (got > 0) {
+    lua_pushlstring(L, bytes, (size_t)got);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, got < 0 ? strerror(errno) : NULL);
+  return 2;
+}
+
 /* core.file_mode(path) -> permission bits (384 is 0600) | nil, message */
 static int l_file_mode(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
@@ -129,6 +161,8 @@ static const luaL_Reg functions[] = {
     {"getpid", l_getpid},
     {"isatty", l_isatty},
     {"columns", l_columns},
+    {"readable", l_readable},
+    {"read", l_read},
     {"file_mode", l_file_mode},
     {"catch_interrupts", l_catch_interrupts},
     {"release_interrupts", l_release_interrupts},

@@ -18,9 +18,9 @@
 ** millisecond for clocks that tick in such steps or run a little apart. */
 #define REST_US (SECOND_US + 1000)
 
-/* A word further ahead than any attempt can reach (two minutes is the longest
-** timeout) was written by another clock: the slot counts as free. */
-#define AHEAD_MAX_US (300 * SECOND_US)
+/* A word further ahead than any attempt can reach was written by another
+** clock: the slot counts as free. */
+#define AHEAD_MAX_US (IMATTR_HOLD_US_MAX + REST_US)
 
 #define SLOW_FACTOR 0.7
 #define SLOW_FLOOR 0.05 /* of the full pace: always go on asking */
@@ -40,6 +40,7 @@ typedef struct ring {
 } ring;
 
 struct imattr_pace {
+  int holders;
   ring *ring;
   int is_shared; /* is the ring mapped (else it is ours) */
   int rate;
@@ -63,6 +64,7 @@ static imattr_status create(imattr_pace **pace, ring *shared, int rate,
     return IMATTR_NO_MEMORY;
   }
   made->is_shared = shared != NULL;
+  made->holders = 1;
   made->rate = rate;
   made->mode = mode;
   made->slow_share = 1.0;
@@ -135,8 +137,12 @@ imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
   return status;
 }
 
+void imattr_pace_share(imattr_pace *pace) {
+  pace->holders++;
+}
+
 void imattr_pace_destroy(imattr_pace *pace) {
-  if (pace == NULL) {
+  if (pace == NULL || --pace->holders > 0) {
     return;
   }
   if (pace->is_shared) {

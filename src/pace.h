@@ -57,8 +57,15 @@ imattr_status imattr_pace_create(imattr_pace **pace, int rate,
 imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
                                imattr_pace_mode mode);
 
-/* Frees; slots in hand become free by themselves. NULL is fine. */
+/* One more holder: destroy must be called once more. */
+void imattr_pace_share(imattr_pace *pace);
+
+/* One holder less; the last one frees. Slots in hand become free by
+** themselves. NULL is fine. */
 void imattr_pace_destroy(imattr_pace *pace);
+
+/* Longest hold that take accepts: ten minutes, far above any timeout. */
+#define IMATTR_HOLD_US_MAX INT64_C(600000000)
 
 /*
 ** Takes a slot for an attempt that is given up for certain within `hold_us`.

@@ -2,27 +2,11 @@
 #include "roster.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define BUCKETS_MIN 1024
 
 /* {===== entries ===== */
-
-imattr_entry *imattr_entry_create(imattr_update *update, size_t lane) {
-  imattr_entry *entry = calloc(1, sizeof *entry);
-  if (entry != NULL) {
-    entry->update = update;
-    entry->lane = lane;
-  }
-  return entry;
-}
-
-void imattr_entry_destroy(imattr_entry *entry) {
-  if (entry != NULL) {
-    imattr_update_destroy(entry->update);
-    free(entry->merged);
-    free(entry);
-  }
-}
 
 size_t imattr_entry_tickets(const imattr_entry *entry) {
   return 1 + entry->merged_count;
@@ -94,16 +78,25 @@ imattr_entry *imattr_list_take(imattr_list *list) {
 /* {===== roster ===== */
 
 imattr_status imattr_roster_init(imattr_roster *roster) {
+  imattr_pool_init(&roster->pool, sizeof(imattr_entry));
   roster->user_count = 0;
   roster->bucket_count = BUCKETS_MIN;
   roster->buckets = calloc(BUCKETS_MIN, sizeof *roster->buckets);
   return roster->buckets == NULL ? IMATTR_NO_MEMORY : IMATTR_OK;
 }
 
-static void destroy_chain(imattr_entry *first) {
+void imattr_roster_destroy(imattr_roster *roster, imattr_entry *entry) {
+  if (entry != NULL) {
+    imattr_update_destroy(entry->update);
+    free(entry->merged);
+    imattr_pool_give(&roster->pool, entry);
+  }
+}
+
+static void destroy_chain(imattr_roster *roster, imattr_entry *first) {
   while (first != NULL) {
     imattr_entry *next = first->chain_next;
-    imattr_entry_destroy(first);
+    imattr_roster_destroy(roster, first);
     first = next;
   }
 }
@@ -114,17 +107,17 @@ void imattr_roster_clear(imattr_roster *roster) {
     while (roster->buckets[i] != NULL) {
       imattr_entry *first = roster->buckets[i];
       roster->buckets[i] = first->bucket_next;
-      destroy_chain(first);
+      destroy_chain(roster, first);
     }
   }
   free(roster->buckets);
   roster->buckets = NULL;
   roster->bucket_count = 0;
+  imattr_pool_clear(&roster->pool);
 }
 
-/* The place that points to the user's first entry, or to NULL. */
-static imattr_entry **find(const imattr_roster *roster,
-                           const imattr_update *update) {
+imattr_entry **imattr_roster_find(const imattr_roster *roster,
+                                  const imattr_update *update) {
   size_t bucket = imattr_update_hash(update) & (roster->bucket_count - 1);
   imattr_entry **place = &roster->buckets[bucket];
   while (*place != NULL &&
@@ -134,16 +127,11 @@ static imattr_entry **find(const imattr_roster *roster,
   return place;
 }
 
-static imattr_entry *last_of(imattr_entry *entry) {
-  while (entry != NULL && entry->chain_next != NULL) {
-    entry = entry->chain_next;
+imattr_entry *imattr_roster_last(imattr_entry *first) {
+  while (first != NULL && first->chain_next != NULL) {
+    first = first->chain_next;
   }
-  return entry;
-}
-
-imattr_entry *imattr_roster_last(const imattr_roster *roster,
-                                 const imattr_update *update) {
-  return last_of(*find(roster, update));
+  return first;
 }
 
 /* Doubles the table when it has more users than buckets. Without memory it
@@ -174,20 +162,27 @@ static void grow(imattr_roster *roster) {
   roster->bucket_count = count;
 }
 
-int imattr_roster_add(imattr_roster *roster, imattr_entry *entry) {
-  imattr_entry **place = find(roster, entry->update);
-  if (*place != NULL) {
-    last_of(*place)->chain_next = entry;
-    return 0;
+imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
+                                imattr_update *update, size_t lane) {
+  imattr_entry *entry = imattr_pool_take(&roster->pool);
+  if (entry == NULL) {
+    return NULL;
   }
-  *place = entry;
-  roster->user_count++;
-  grow(roster);
-  return 1;
+  memset(entry, 0, sizeof *entry);
+  entry->update = update;
+  entry->lane = lane;
+  if (*place != NULL) {
+    imattr_roster_last(*place)->chain_next = entry;
+  } else {
+    *place = entry;
+    roster->user_count++;
+    grow(roster);
+  }
+  return entry;
 }
 
 imattr_entry *imattr_roster_remove(imattr_roster *roster, imattr_entry *entry) {
-  imattr_entry **place = find(roster, entry->update);
+  imattr_entry **place = imattr_roster_find(roster, entry->update);
   imattr_entry *next = entry->chain_next;
   if (next != NULL) {
     next->bucket_next = entry->bucket_next;

@@ -13,6 +13,7 @@
 #define imattr_roster_h
 
 #include "batch.h"
+#include "pool.h"
 
 typedef struct imattr_entry imattr_entry;
 
@@ -43,14 +44,8 @@ typedef struct imattr_roster {
   imattr_entry **buckets;
   size_t bucket_count; /* a power of two */
   size_t user_count;   /* chains */
+  imattr_pool pool;    /* of the entries */
 } imattr_roster;
-
-/* An entry of its own for an update, which it owns from now on. NULL when
-** there is no memory: the update is still the caller's. */
-imattr_entry *imattr_entry_create(imattr_update *update, size_t lane);
-
-/* Frees the entry and its update. NULL is fine. */
-void imattr_entry_destroy(imattr_entry *entry);
 
 /* Updates that ride on the entry. */
 size_t imattr_entry_tickets(const imattr_entry *entry);
@@ -72,16 +67,27 @@ imattr_entry *imattr_list_take(imattr_list *list);
 /* OK or NO_MEMORY. */
 imattr_status imattr_roster_init(imattr_roster *roster);
 
-/* Frees the table and every chain in it. */
+/* Frees the table and every chain in it; entries that were removed and not
+** destroyed are lost with their updates. */
 void imattr_roster_clear(imattr_roster *roster);
 
-/* The last entry of the update's user, or NULL. */
-imattr_entry *imattr_roster_last(const imattr_roster *roster,
-                                 const imattr_update *update);
+/* The place of the update's user: it holds the first entry of his chain, or
+** NULL. Good until the next add or remove. */
+imattr_entry **imattr_roster_find(const imattr_roster *roster,
+                                  const imattr_update *update);
 
-/* Puts an entry at the end of its user's chain. Returns 1 when it is the
-** first, and so to be queued. */
-int imattr_roster_add(imattr_roster *roster, imattr_entry *entry);
+/* The last entry of a chain; NULL for NULL. */
+imattr_entry *imattr_roster_last(imattr_entry *first);
+
+/* Puts a new entry for the update, which it owns from now on, at the end of
+** the chain at `place`. NULL when there is no memory: the update is still the
+** caller's. It is the first of its chain, and so to be queued, when the place
+** was empty. */
+imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
+                                imattr_update *update, size_t lane);
+
+/* Frees an entry that was removed, and its update. NULL is fine. */
+void imattr_roster_destroy(imattr_roster *roster, imattr_entry *entry);
 
 /* Takes the first entry of a chain out. Returns the one behind it, which is
 ** now the first and to be queued, or NULL. */

@@ -98,8 +98,9 @@ imattr_status imattr_trip_write(imattr_trip *trip, const imattr_list *entries,
   imattr_status status = imattr_body_begin(body, limits.shape);
   *count = 0;
   while (status == IMATTR_OK && entry != NULL && *count < limits.users_max &&
-         (*count == 0 ||
-          body->len + imattr_update_size(entry->update) <= limits.bytes_max)) {
+         (*count == 0 || body->len + imattr_update_size(entry->update) +
+                                 IMATTR_BODY_CLOSE_SIZE <=
+                             limits.bytes_max)) {
     status = imattr_body_add(body, entry->update);
     entry = entry->next;
     ++*count;

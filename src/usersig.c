@@ -289,15 +289,22 @@ imattr_status imattr_usersig_unpack(const char *usersig, size_t len,
   unsigned char bytes[IMATTR_USERSIG_LEN_MAX / 4 * 3];
   uLongf json_len = IMATTR_USERSIG_JSON_MAX;
   int bytes_len = decode(usersig, len, bytes);
+  uLong used;
   if (bytes_len < 0) {
     return IMATTR_BAD_USERSIG;
   }
   if (imattr_buffer_reserve(json, json_len) != IMATTR_OK) {
     return IMATTR_NO_MEMORY;
   }
-  switch (uncompress((Bytef *)json->data + json->len, &json_len, bytes,
-                     (uLong)bytes_len)) {
-    case Z_OK: json->len += json_len; return IMATTR_OK;
+  used = (uLong)bytes_len;
+  switch (
+      uncompress2((Bytef *)json->data + json->len, &json_len, bytes, &used)) {
+    case Z_OK:
+      if (used != (uLong)bytes_len) { /* something follows the stream */
+        return IMATTR_BAD_USERSIG;
+      }
+      json->len += json_len;
+      return IMATTR_OK;
     case Z_MEM_ERROR: return IMATTR_NO_MEMORY;
     default: return IMATTR_BAD_USERSIG;
   }

@@ -41,15 +41,22 @@ local function endpoint_of(given)
   return endpoint
 end
 
+-- The names of a list, or of a table by index as get_attr_name gives it; as a list.
 local function check_names(names)
-  for index, name in ipairs(names or {}) do
+  if not names then
+    return nil
+  end
+  local list = {}
+  for index, name in pairs(names) do
     if type(name) ~= "string" or #name < 1 or #name > 50 then
-      error(("attr_names[%d]: wants a string of 1 to 50 bytes"):format(index), 3)
+      error(("attr_names[%s]: wants a string of 1 to 50 bytes"):format(tostring(index)), 3)
     end
+    list[#list + 1] = name
   end
-  if names and #names > 10 then
-    error(("attr_names: %d, limit 10"):format(#names), 3)
+  if #list > 10 then
+    error(("attr_names: %d, limit 10"):format(#list), 3)
   end
+  return list
 end
 
 --- Opens a client; see imattr.new.
@@ -61,7 +68,7 @@ function client.new(given)
     error("imattr.new: a " .. type(given) .. ", wants a table of options", 2)
   end
   local checked = options.check(given, nil, 2)
-  check_names(checked.attr_names)
+  local names = check_names(checked.attr_names)
   if not checked.sdkappid then
     return setup_error("MISSING_SDKAPPID", "sdkappid: missing; the console shows it")
   end
@@ -80,7 +87,9 @@ function client.new(given)
     _signature = signer,
     _transports = {},
     _paces = {},
-    _names = checked.attr_names,
+    _runs = {},
+    _names = names,
+    _is_proven = false, -- has the vendor taken a request, and so the set-up?
   }, Client)
 end
 
@@ -109,6 +118,8 @@ function Client:_take_transport()
     ca_file = given.ca_file,
     proxy = given.proxy,
     allows_http = self._endpoint.is_plain,
+    -- what goes to loopback must not leave by a proxy that the environment names
+    is_direct = self._endpoint.is_plain or self._endpoint.is_loopback and not given.proxy,
   }
   if not transport then
     return nil, errors.world(code, self._endpoint.url)
@@ -123,6 +134,28 @@ function Client:_give_transport(transport)
   else
     self._transports[#self._transports + 1] = transport
   end
+end
+
+function Client:_begin_run(run)
+  self._runs[run] = true
+end
+
+function Client:_end_run(run)
+  self._runs[run] = nil
+  if self._is_closed and next(self._runs) == nil then
+    self:_release()
+  end
+end
+
+function Client:_release()
+  self._signature:close()
+  for _, transport in ipairs(self._transports) do
+    transport:close()
+  end
+  for _, pace in pairs(self._paces) do
+    pace:close()
+  end
+  self._transports, self._paces = {}, {}
 end
 
 -- The pace of a command: one ring per app and command, shared as pace_scope says. On loopback it
@@ -212,20 +245,19 @@ function Client:last_report()
   return self._last_report
 end
 
---- Closes connections and wipes the key. Closing twice is fine.
+--- Closes connections and wipes the key. Closing twice is fine. A call that is under way (this may
+--- be one of its callbacks) is stopped: what it has sent is waited for, the rest is not sent.
 function Client:close()
   if getmetatable(self) ~= Client then
     error("imattr: call methods with a colon, client:close()", 2)
   end
   self._is_closed = true
-  self._signature:close()
-  for _, transport in ipairs(self._transports) do
-    transport:close()
+  for run in pairs(self._runs) do
+    run.engine:stop(core.statuses.STOPPED.code)
   end
-  for _, pace in pairs(self._paces) do
-    pace:close()
+  if next(self._runs) == nil then
+    self:_release()
   end
-  self._transports, self._paces = {}, {}
 end
 
 Client.__gc = Client.close

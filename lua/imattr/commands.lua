@@ -14,6 +14,9 @@ local commands = {}
 -- 10 attributes, every byte escaped, are 630 KB.
 local BODY_BYTES_MAX = 1048576
 
+-- Names an app can register (im_set_attr_name: indexes "0" to "9").
+local NAMES_MAX = 10
+
 -- An attempt may outlast its timeout by the time it takes to notice.
 local LATE_US = 500000
 
@@ -67,13 +70,12 @@ end
 local function new_engine(client, command, pace, call)
   local given = client._options
   local limits = wire.limits[given.service]
-  local is_single = command.shape == "whole"
   return core.engine {
     lanes = { { shape = command.shape, pace = pace } },
     names = client._names,
     account_bytes_max = limits.account_bytes_max,
     value_bytes_max = limits.value_bytes_max,
-    users_max = is_single and 1 or wire.USERS_MAX,
+    users_max = command.shape == "whole" and 1 or wire.USERS_MAX,
     body_bytes_max = BODY_BYTES_MAX,
     queue_max = given.queue_max,
     in_flight_max = given.in_flight_max,
@@ -81,74 +83,95 @@ local function new_engine(client, command, pace, call)
     hold_us = given.timeout_ms * 1000 + LATE_US,
     deadline_us = call.deadline_ms > 0 and core.now_us() + call.deadline_ms * 1000 or 0,
     seed = core.random_u32(),
+    probing = not call.dry_run and not client._is_proven,
     quiet = call.on_result == nil,
   }
 end
 
 -- The URLs of a run's requests. The part before the random number is made once per UserSig.
 local function new_urls(client, command)
-  local signature, base, used = client._signature, nil, nil
+  local signature, base, latest = client._signature, nil, nil
+  local signed = {} -- id -> the UserSig that the request on its way carries
   local urls = {}
 
-  -- The next request's URL. Raises the error when no UserSig can be made; run_command catches it.
-  function urls.next()
+  local function set_usersig(usersig)
+    latest = usersig
+    base = wire.url(client._endpoint.url, client._options.service, command.path, {
+      sdkappid = client._options.sdkappid,
+      identifier = client._options.identifier,
+      usersig = usersig,
+    })
+  end
+
+  -- The URL for a request; nil and an error when no UserSig can be made.
+  function urls.of(id)
     local usersig, err = signature:get()
     if not usersig then
-      error(err, 0)
+      return nil, err
     end
-    if usersig ~= used then
-      used = usersig
-      base = wire.url(client._endpoint.url, client._options.service, command.path, {
-        sdkappid = client._options.sdkappid,
-        identifier = client._options.identifier,
-        usersig = usersig,
-      })
+    if usersig ~= latest then
+      set_usersig(usersig)
     end
+    signed[id] = usersig
     return base .. ("%.0f"):format(core.random_u32())
   end
 
-  function urls.renew(reply)
-    signature:renew(used, wire.date_s(reply.date))
+  -- A request is back; its UserSig may have been refused.
+  function urls.back(reply, is_refused)
+    if is_refused then
+      signature:renew(signed[reply.id], wire.date_s(reply.date))
+    end
+    signed[reply.id] = nil
   end
 
   return urls
 end
 
--- What a run needs besides its source: engine, transport and URLs; or nil and an error.
-local function new_run(client, command, call)
-  local pace, transport, err
+-- The slots and the way out of a run: pace and transport; or nil, nil and an error.
+local function new_way(client, command, call)
   if call.dry_run then
-    transport = require("imattr.transport.dry").new()
-  else
-    pace, err = client:_pace(command.path)
-    if err then
-      return nil, err
-    end
-    local usersig
-    usersig, err = client._signature:get()
-    if not usersig then
-      return nil, err
-    end
-    transport, err = client:_take_transport()
-    if not transport then
-      return nil, err
-    end
+    return nil, require("imattr.transport.dry").new()
+  end
+  local usersig, err = client._signature:get()
+  if not usersig then
+    return nil, nil, err
+  end
+  local pace, pace_err = client:_pace(command.path)
+  if pace_err then
+    return nil, nil, pace_err
+  end
+  local transport, transport_err = client:_take_transport()
+  return pace, transport, transport_err
+end
+
+-- What a run needs besides its source; or nil and an error.
+local function new_run(client, command, call, on_delivered)
+  local pace, transport, err = new_way(client, command, call)
+  if not transport then
+    return nil, err
   end
   local urls = new_urls(client, command)
   return {
     engine = new_engine(client, command, pace, call),
     transport = transport,
-    url = call.dry_run and function() return "" end or urls.next,
-    on_resign = urls.renew,
+    url = call.dry_run and function() return "" end or urls.of,
+    on_reply = function(reply, verdict)
+      urls.back(reply, verdict.kind == "resign")
+      if verdict.kind == "delivered" and on_delivered then
+        on_delivered(verdict.object)
+      end
+    end,
     should_stop = call.should_stop,
     infos = {},
   }
 end
 
--- Runs and gives the transport back; one that is left with requests on their way (somebody's
--- callback raised) is closed instead.
-local function finish_run(client, run, is_dry)
+-- Runs, and gives back what the run held. A transport that is left with requests on their way
+-- (somebody's callback raised) is closed instead. Returns what pcall does.
+local function carry_out(client, run, is_dry)
+  client:_begin_run(run)
   local ok, problem = pcall(pump.run, run)
+  client:_end_run(run)
   if ok and not is_dry then
     client:_give_transport(run.transport)
   else
@@ -157,25 +180,31 @@ local function finish_run(client, run, is_dry)
   return ok, problem
 end
 
--- Carries a source's updates to a command and writes the report.
+-- Carries users to a command and writes the report.
 -- Returns report, error; raises what the source or a callback raised.
-local function run_command(client, name, next_update, call, on_delivered)
+local function run_command(client, name, users, call, on_delivered)
   local command = wire.services[client._options.service][name]
-  local run, err = new_run(client, command, call)
+  local run, err = new_run(client, command, call, on_delivered)
   if not run then
     return nil, err
   end
   local writer = report.new(run, call, client._endpoint.url, client._options.rate)
-  run.push = source.pusher(run.engine, next_update, writer.invalid)
+  local rest
+  run.push, rest = source.pusher(run.engine, users, writer.invalid, function(time_ms)
+    return pump.tend(run, time_ms * 1000)
+  end)
   run.on_results = writer.take_results
   run.on_progress = call.on_progress and writer.progress
-  run.on_delivered = on_delivered
-  local ok, problem = finish_run(client, run, call.dry_run)
+  local ok, problem = carry_out(client, run, call.dry_run)
+  if ok and rest and run.engine:stop_code() then
+    writer.pass(rest)
+  end
   local written = writer.finish()
-  client._last_report = written
   run.engine:close()
-  if not ok or run.source_error ~= nil then
-    error(ok and run.source_error or problem, 0)
+  client._last_report = written
+  client._is_proven = client._is_proven or written.done > 0
+  if not ok or run.failure then
+    error(ok and run.failure.raised or problem, 0)
   end
   return written, written.error
 end
@@ -201,10 +230,10 @@ local function ask(client, name, body)
     end
   end
   local last = client._last_report
-  local written, err = run_command(client, name, next_update, check_call(client, nil),
-    function(reply)
-      object = reply
-    end)
+  local call = { deadline_ms = client._options.deadline_ms, failures_max = 1 }
+  local written, err = run_command(client, name, next_update, call, function(reply)
+    object = reply
+  end)
   client._last_report = last
   if object then
     return object
@@ -234,14 +263,26 @@ function commands.set_attr_name(client, names)
   return object and true or nil, err
 end
 
+-- { ["0"] = "sex" }, at most NAMES_MAX of them?
+local function is_names(names)
+  local count = 0
+  for index, name in pairs(type(names) == "table" and names or { false }) do
+    if type(index) ~= "string" or type(name) ~= "string" then
+      return false
+    end
+    count = count + 1
+  end
+  return count <= NAMES_MAX
+end
+
 --- See Client:get_attr_name.
 function commands.get_attr_name(client)
   local object, err = ask(client, "get_attr_name", "{}")
   if not object then
     return nil, err
   end
-  if type(object.AttrNames) ~= "table" then
-    return nil, errors.world("BAD_REPLY", client._endpoint.url, "no AttrNames")
+  if not is_names(object.AttrNames) then
+    return nil, errors.world("BAD_REPLY", client._endpoint.url, "no good AttrNames")
   end
   return object.AttrNames
 end
@@ -276,20 +317,20 @@ end
 ---@return imattr.Error?
 function commands.update(client, name, users, call)
   local checked = check_call(client, call)
-  local next_update = source.of_users(users, name)
+  local given = source.of_users(users, name)
   local ok, err = preflight(client, checked)
   if not ok then
     return nil, err
   end
-  return run_command(client, name, next_update, checked)
+  return run_command(client, name, given, checked)
 end
 
 --- See Client:get_attr.
 function commands.get_attr(client, accounts, call)
   local checked = check_call(client, call)
-  local next_update = source.of_accounts(accounts)
+  local given = source.of_accounts(accounts)
   local attributes = {}
-  local written, err = run_command(client, "get_attr", next_update, checked, function(object)
+  local written, err = run_command(client, "get_attr", given, checked, function(object)
     for _, user in ipairs(type(object.UserAttrs) == "table" and object.UserAttrs or {}) do
       if type(user) == "table" and type(user.To_Account) == "string" then
         attributes[user.To_Account] = type(user.Attrs) == "table" and user.Attrs or {}

@@ -61,6 +61,7 @@ function errors.world(code, where, why)
   local known = WORLD[code] or { "setup" }
   local status = core.statuses[code]
   local message = status and status.message or code
+  where = code ~= "DEADLINE" and code ~= "INTERRUPTED" and where or nil
   message = (where and where .. ": " or "") .. message
   message = message .. (why and " (" .. why .. ")" or "")
   if known[2] then

@@ -40,8 +40,8 @@ options.list = {
     sentence = "who shares the quota: all processes of this user, or this process alone" },
   { name = "in_flight_max", type = "integer", default = 64, min = 1, max = 1000,
     sentence = "requests on their way at once" },
-  { name = "queue_max", type = "integer", default = 10000, min = 100, max = 1000000,
-    sentence = "updates that wait in memory" },
+  { name = "queue_max", type = "integer", default = 1000, min = 100, max = 1000000,
+    sentence = "updates that wait in memory, where those of one user merge" },
   { name = "connect_timeout_ms", type = "integer", default = 5000, min = 100, max = 60000,
     sentence = "longest wait for a connection" },
   { name = "timeout_ms", type = "integer", default = 10000, min = 3100, max = 120000,
@@ -157,8 +157,9 @@ end
 ---@return string? problem
 function options.problem(option, value)
   if not TYPES[option.type](value) then
+    local article = option.type == "integer" and "an" or "a"
     local wanted = option.type:gsub("_", " ")
-    return ("%s: %s, wants a %s"):format(option.name, show(option, value), wanted)
+    return ("%s: %s, wants %s %s"):format(option.name, show(option, value), article, wanted)
   end
   return range_problem(option, value) or choice_problem(option, value)
 end
@@ -170,16 +171,16 @@ end
 ---@param level integer where an error points: 2 is the caller
 ---@return table checked a new table
 function options.check(given, names, level)
-  local allowed, checked = {}, {}
+  local allowed, is_allowed, checked = {}, {}, {}
   for _, option in ipairs(options.list) do
     checked[option.name] = option.default
   end
   for index, name in ipairs(names or options.list) do
     allowed[index] = type(name) == "table" and name.name or name
-    allowed[allowed[index]] = true
+    is_allowed[allowed[index]] = true
   end
   for name, value in pairs(given) do
-    if not allowed[name] then
+    if not is_allowed[name] then
       error(("unknown option: %s%s"):format(tostring(name), did_you_mean(name, allowed)), level + 1)
     end
     local problem = options.problem(by_name[name], value)

@@ -13,45 +13,51 @@ local PUSH_MAX = wire.USERS_MAX
 -- on_progress want to be heard.
 local PROGRESS_US = 100000
 
+-- While users are being pushed, the transport is looked after this often.
+local LOOK_US = 1000
+
 ---@class imattr.Run
 ---@field engine table
 ---@field transport table
----@field push fun(): boolean, any pushes one update: true; false at the end; false and an error
----  value when the source failed. It is only called when the engine has room.
----@field url fun(lane: integer, is_fresh: boolean): string? the URL for the next request; is_fresh
----  asks for a new signature
----@field on_delivered fun(object: table)? gets each reply that was delivered
----@field on_resign fun(reply: table)? a signature was refused: the next URL needs a new one
+---@field push fun(most: integer): boolean, any pushes up to so many updates: true; false at the end
+---  of the source; false and an error value when the source failed
+---@field url fun(id: integer): string?, imattr.Error? the URL for a request; nil and why when it
+---  cannot be signed
+---@field on_reply fun(reply: imattr.Reply, verdict: imattr.Verdict) sees every reply first
 ---@field on_results fun() takes the engine's results; called whenever there may be some
 ---@field on_progress fun()?
 ---@field should_stop fun(): boolean?
 ---@field infos table code -> the words that came with it last; filled by the pump
----@field source_error any what the source failed with; filled by the pump
+---@field failure { raised: any }? what the source raised; filled by the pump
+---@field error imattr.Error? why a request could not be signed; filled by the pump
+---@field has_more boolean does the source have more? Filled by the pump
 
--- Pushes up to PUSH_MAX updates. Returns whether the source has more.
+-- Pushes up to PUSH_MAX updates.
 local function fill(run)
-  for _ = 1, math.min(PUSH_MAX, run.engine:room()) do
-    local has_more, problem = run.push()
-    if problem ~= nil then
-      run.source_error = problem
-      run.engine:stop(core.statuses.SOURCE_FAILED.code)
-    end
-    if not has_more then
-      run.engine:flush(true)
-      return false
-    end
+  run.has_more, run.failure = run.push(math.min(PUSH_MAX, run.engine:room()))
+  if run.failure then
+    run.engine:stop(core.statuses.SOURCE_FAILED.code)
   end
-  return true
+  if not run.has_more then
+    run.engine:flush(true)
+  end
 end
 
 -- Sends all that may leave now. Returns the engine's answer and its moment.
 local function send(run)
   while true do
-    local answer, id, lane, body = run.engine:next(core.now_us())
+    local answer, id, _, body = run.engine:next(core.now_us())
     if answer ~= "ready" then
       return answer, id
     end
-    run.transport:start(id, run.url(lane), body)
+    local url, err = run.url(id)
+    if url then
+      run.transport:start(id, url, body)
+    else
+      run.error = err
+      run.engine:feed(id, core.now_us(), "skip", core.statuses.STOPPED.code)
+      run.engine:stop(core.statuses.STOPPED.code)
+    end
   end
 end
 
@@ -62,70 +68,100 @@ local function receive(run, reply)
     return
   end
   local verdict = wire.verdict(reply)
+  run.on_reply(reply, verdict)
   if verdict.code then
     run.infos[verdict.code] = verdict.info
   end
   for account, code in pairs(verdict.refused or {}) do
     run.engine:refuse_user(reply.id, account, code)
   end
-  if verdict.kind == "delivered" and run.on_delivered then
-    run.on_delivered(verdict.object)
-  elseif verdict.kind == "resign" then
-    run.on_resign(reply)
-  end
   -- the clock is read after the answer: the slot's second begins now
   run.engine:feed(reply.id, core.now_us(), verdict.kind, verdict.code, verdict.may_have_arrived)
   run.on_results() -- before the next reply: run.infos still holds this one's words
 end
 
--- Waits for a reply, at most until a moment, and takes all replies that are there.
-local function wait(run, until_us, has_more)
-  local timeout_us = until_us and math.max(0, until_us - core.now_us())
-  if has_more and run.engine:room() > 0 then
-    timeout_us = 0
-  elseif run.should_stop or run.on_progress then
-    timeout_us = math.min(timeout_us or PROGRESS_US, PROGRESS_US)
+-- How long the transport may wait now, in microseconds, or nil: until a reply. While the source
+-- has more and the engine has room, replies are only looked for, and that not for every user.
+local function patience_us(run, now_us, until_us)
+  if run.has_more and run.engine:room() > 0 then
+    return 0
   end
+  local timeout_us = until_us and math.max(0, until_us - now_us)
+  if run.should_stop or run.on_progress then
+    return math.min(timeout_us or PROGRESS_US, PROGRESS_US)
+  end
+  return timeout_us
+end
+
+-- Waits for a reply, at most so long.
+local function wait(run, now_us, timeout_us)
+  if timeout_us == 0 and now_us < run.look_us then
+    return
+  end
+  run.look_us = now_us + LOOK_US
   local reply = run.transport:wait(timeout_us)
-  while reply do
+  if reply then
     receive(run, reply)
-    reply = run.transport:wait(0)
+    run.look_us = 0 -- there may be more
   end
 end
 
-local function report_progress(run, now_us)
+local function report_progress(run)
+  local now_us = run.on_progress and core.now_us()
   if run.on_progress and now_us >= (run.progress_us or 0) then
     run.progress_us = now_us + PROGRESS_US
     run.on_progress()
   end
 end
 
--- Stops a run that the caller no longer wants. Returns whether the source still counts.
-local function heed_stop(run, has_more)
+-- Stops a run that the caller no longer wants.
+local function heed_stop(run)
   if run.should_stop and not run.engine:stop_code() and run.should_stop() then
     run.engine:stop(core.statuses.INTERRUPTED.code)
   end
-  return has_more and not run.engine:stop_code()
+end
+
+-- Sends and receives once; what may be waited for is `until_us` or what the engine says.
+local function turn(run, until_us)
+  heed_stop(run)
+  local answer, engine_us = send(run)
+  run.on_results() -- of a deadline
+  if answer == "wait" then
+    local now_us = core.now_us()
+    local moment_us = math.min(engine_us or math.huge, until_us or math.huge)
+    moment_us = moment_us < math.huge and moment_us or nil
+    local timeout_us = until_us and math.max(0, moment_us - now_us)
+      or patience_us(run, now_us, moment_us)
+    wait(run, now_us, timeout_us)
+  end
+  report_progress(run)
+  return answer
+end
+
+--- Lets a run go on while its source waits for something: an iterator may call this (it is its
+--- argument) so that replies are read and due requests leave meanwhile.
+---@param run imattr.Run
+---@param time_us integer returns after about this long, or at once when nothing is on its way
+---@return boolean is_wanted false when the run was stopped: no more updates will be sent
+function pump.tend(run, time_us)
+  local until_us = core.now_us() + time_us
+  repeat
+    local answer = turn(run, until_us)
+  until answer == "idle" or core.now_us() >= until_us
+  return not run.engine:stop_code()
 end
 
 --- Runs until every update has its fate, or the source is left behind by a stop.
 ---@param run imattr.Run
 function pump.run(run)
-  local has_more = true
-  while true do
-    has_more = heed_stop(run, has_more)
-    if has_more then
-      has_more = fill(run)
+  run.has_more = true
+  run.look_us = 0
+  repeat
+    if run.has_more and not run.engine:stop_code() then
+      fill(run)
     end
-    local answer, until_us = send(run)
-    run.on_results() -- of a deadline
-    if answer == "idle" and not has_more then
-      return
-    elseif answer == "wait" then
-      wait(run, until_us, has_more)
-    end
-    report_progress(run, core.now_us())
-  end
+    local answer = turn(run)
+  until answer == "idle" and (not run.has_more or run.engine:stop_code())
 end
 
 return pump

@@ -29,7 +29,7 @@ local report = {}
 ---@field seconds number
 
 ---@class imattr.Report
----@field ok boolean every user is done
+---@field ok boolean every user is done; in a dry run: none is invalid
 ---@field users integer the five fates add up to this
 ---@field done integer the vendor acknowledged it
 ---@field invalid integer refused before sending
@@ -65,7 +65,8 @@ end
 ---@param call imattr.Call checked
 ---@param where string the endpoint, for error sentences
 ---@param rate integer requests per second, for a dry run's estimate
----@return { invalid: function, take_results: function, progress: function, finish: function }
+---@return { invalid: function, take_results: function, pass: function, progress: function,
+---  finish: function }
 function report.new(run, call, where, rate)
   local engine = run.engine
   local started_us = core.now_us()
@@ -74,7 +75,7 @@ function report.new(run, call, where, rate)
   local writer = {}
 
   local function tell(result)
-    if result.fate ~= "done" then
+    if result.fate ~= "done" and result.code ~= "DRY_RUN" then
       if #failures < call.failures_max then
         failures[#failures + 1] = result
       else
@@ -104,6 +105,18 @@ function report.new(run, call, where, rate)
     end
   end
 
+  --- Counts the users of a list that a stopped run did not come to.
+  ---@param rest fun(): boolean, any
+  function writer.pass(rest)
+    local code = engine:stop_code()
+    local has_more, account = rest()
+    while has_more do
+      tell { index = engine:skip(), account = account, fate = "not_sent", code = code,
+        message = message_of(code), attempts = 0 }
+      has_more, account = rest()
+    end
+  end
+
   local function seconds()
     return (core.now_us() - started_us) / 1e6
   end
@@ -116,8 +129,8 @@ function report.new(run, call, where, rate)
 
   -- Why the run ended early, or why some users have no answer; nil when neither is so.
   local function find_error(stop_code)
-    local code = stop_code or (not call.dry_run and open_code) or nil
-    return code and wire.error(code, where, run.infos[tonumber(code)
+    local code = stop_code or open_code
+    return run.error or code and wire.error(code, where, run.infos[tonumber(code)
       or core.statuses[code].code])
   end
 
@@ -133,7 +146,8 @@ function report.new(run, call, where, rate)
     written.error = find_error(engine:stop_code())
     written.waiting, written.in_flight = nil, nil
     written.dry_run = call.dry_run
-    written.ok = not written.error and written.done == written.users
+    local good = call.dry_run and written.users - written.invalid or written.done
+    written.ok = not written.error and good == written.users
     return written
   end
 

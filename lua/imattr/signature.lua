@@ -8,8 +8,7 @@ local signature = {}
 -- A UserSig is renewed when this share of its life is over.
 local RENEW_AT = 0.8
 
--- The vendor takes at least this long between two UserSigs of one refused request for granted; a
--- clock further off than this is corrected by the reply's Date.
+-- A clock further off than this is corrected by the reply's Date.
 local SKEW_MIN_S = 60
 
 ---@class imattr.Signature
@@ -95,7 +94,6 @@ function Signature:get()
       return nil, renew_at
     end
     self._text, self._renew_at = text, renew_at
-    self._made_at = now_s
   end
   return self._text
 end
@@ -117,6 +115,7 @@ end
 function Signature:close()
   if self._signer then
     self._signer:close()
+    self._signer = nil
   end
   self._text, self._source = nil, nil
 end

@@ -1,5 +1,4 @@
--- source: the three forms in which users come, as one: a function that returns the next account
--- and its attributes.
+-- source: the three forms in which users come, and what takes them from there into the engine.
 
 local source = {}
 
@@ -7,37 +6,32 @@ local function misuse(message)
   error(message, 4) -- whoever called client:set_attr, which is a tail call
 end
 
--- An entry that is not a user at all, in a list: screening must count it, not stop at it.
-local NOT_A_USER = {}
+-- A map as a list: what is not sent can be told as well as what is.
+local function of_map(map)
+  local list = {}
+  for account, attrs in pairs(map) do
+    list[#list + 1] = { To_Account = account, Attrs = attrs }
+  end
+  return list
+end
 
-local function of_list(list)
+local function of_values(list)
   local index, count = 0, #list
   return function()
     index = index + 1
-    if index > count then
-      return nil
+    local value = list[index]
+    if index <= count and value == nil then
+      return false -- a hole: screening counts it, the source goes on
     end
-    local user = list[index]
-    if type(user) ~= "table" then
-      return NOT_A_USER
-    end
-    local account = user.To_Account
-    return account == nil and NOT_A_USER or account, user.Attrs
+    return value
   end
 end
 
-local function of_map(map)
-  local account, attrs
-  return function()
-    account, attrs = next(map, account)
-    return account, attrs
-  end
-end
-
---- Takes users in any of the three forms. Raises for anything else.
+--- Takes users in any of the three forms: a list and an iterator stay what they are, a map becomes
+--- a list. Raises for anything else.
 ---@param users table|function
 ---@param name string the command's, for messages
----@return fun(): any, any next_update account and attributes; nil at the end
+---@return table|fun(): any, any users
 function source.of_users(users, name)
   if type(users) == "function" then
     return users
@@ -51,7 +45,7 @@ function source.of_users(users, name)
   if users.UserAttrs ~= nil then
     misuse(name .. ": a whole request, wants its UserAttrs alone")
   end
-  return #users > 0 and of_list(users) or of_map(users)
+  return #users > 0 and users or of_map(users)
 end
 
 --- Takes accounts: a list, or an iterator. Raises for anything else.
@@ -64,43 +58,74 @@ function source.of_accounts(accounts)
   if type(accounts) ~= "table" then
     misuse(("get_attr: a %s, wants a list or an iterator of accounts"):format(type(accounts)))
   end
-  local index, count = 0, #accounts
-  return function()
-    index = index + 1
-    if index <= count then
-      local account = accounts[index]
-      return account == nil and NOT_A_USER or account
-    end
-  end
+  return of_values(accounts)
 end
 
---- A function that pushes one update of a source into an engine, for the pump. It must only be
---- called when the engine has room.
----@param engine table
----@param next_update fun(): any, any
----@param on_invalid fun(ticket: integer, account: any, code: string, message: string)
----@return fun(): boolean, any push true; false at the end; false and the value when the source
----  raised
-function source.pusher(engine, next_update, on_invalid)
-  local push, pcall = engine.push, pcall
-  return function()
-    local ok, account, attrs = pcall(next_update)
-    if not ok then
-      return false, account == nil and "the source failed" or account
+local function account_of(user)
+  return type(user) == "table" and user.To_Account or nil
+end
+
+-- A list is walked in C.
+local function list_pusher(engine, list, on_invalid)
+  local index, count = 1, #list
+  local function push(most)
+    local last = math.min(count, index + most - 1)
+    while index <= last do
+      local at, code, message, ticket = engine:push_users(1, list, index, last)
+      if not code and at <= last then -- full, or stopped
+        index = at
+        return true
+      end
+      index = at
+      if code then
+        on_invalid(ticket, account_of(list[at]), code, message)
+        index = at + 1
+      end
     end
-    if account == nil then
-      return false
-    end
-    if account == NOT_A_USER then
-      on_invalid(engine:invalid(), nil, "USER_TYPE")
-      return true
-    end
-    local ticket, code, message, invalid = push(engine, 1, account, attrs)
-    if not ticket then
-      on_invalid(invalid, account, code, message)
+    return index <= count
+  end
+  local function rest()
+    index = index + 1
+    return index - 1 <= count, account_of(list[index - 1])
+  end
+  return push, rest
+end
+
+local function iterator_pusher(engine, next_update, on_invalid, tend)
+  local push, call = engine.push, pcall
+  return function(most)
+    for _ = 1, most do
+      local ok, account, attrs = call(next_update, tend)
+      if not ok then
+        return false, { raised = account }
+      end
+      if account == nil then
+        return false
+      end
+      local ticket, code, message, invalid = push(engine, 1, account, attrs)
+      if not ticket then
+        on_invalid(invalid, account, code, message)
+      end
     end
     return true
   end
+end
+
+--- A function that pushes updates of a source into an engine, for the pump.
+---@param engine table
+---@param users table|fun(): any, any a list of user objects, or an iterator
+---@param on_invalid fun(ticket: integer, account: any, code: string, message: string)
+---@param tend fun(time_us: integer) handed to an iterator
+---@return fun(most: integer): boolean, { raised: any }? push pushes up to `most` updates, which must
+---  not be more than the engine has room for; false at the end of the source; false and what was
+---  raised when it failed
+---@return fun(): boolean, any rest takes one update out of a list that will not be sent: true and
+---  its account; false at the end
+function source.pusher(engine, users, on_invalid, tend)
+  if type(users) == "table" then
+    return list_pusher(engine, users, on_invalid)
+  end
+  return iterator_pusher(engine, users, on_invalid, tend)
 end
 
 return source

@@ -16,6 +16,13 @@ end
 local FIELDS = { sdkappid = "number", identifier = "string", key = "string", key_file = "string",
   expire = "number", time = "number", userbuf = "string" }
 
+-- SDKAppIDs have 32 bits; times are seconds, and far enough.
+local RANGES = { sdkappid = { 1, 4294967295 }, time = { 0, 2 ^ 40 }, expire = { 1, 2 ^ 40 } }
+
+local function in_range(value, low, high)
+  return value >= low and value <= high and value == math.floor(value)
+end
+
 local function check_fields(fields)
   if type(fields) ~= "table" then
     error("usersig.sign: a " .. type(fields) .. ", wants a table", 3)
@@ -29,6 +36,16 @@ local function check_fields(fields)
   end
   if not fields.sdkappid or not fields.identifier then
     error("usersig.sign: wants sdkappid and identifier", 3)
+  end
+  if fields.key and fields.key_file then
+    error("usersig.sign: wants key or key_file, not both", 3)
+  end
+  for name, range in pairs(RANGES) do
+    local value = fields[name]
+    if value and not in_range(value, range[1], range[2]) then
+      error(("usersig.sign: %s: %.17g, wants an integer from %.0f to %.0f"):format(name, value,
+        range[1], range[2]), 3)
+    end
   end
 end
 
@@ -99,20 +116,35 @@ local function read(json)
   return fields
 end
 
-local function in_range(value, low, high)
-  return value >= low and value <= high and value == math.floor(value)
-end
-
 local function is_signed(fields, key)
   local signer = core.signer(key)
-  if not signer or not in_range(fields.sdkappid, 1, 4294967295)
-    or not in_range(fields.time, 0, 2 ^ 40) or not in_range(fields.expire, 1, 2 ^ 40) then
+  if not signer then
     return false
+  end
+  for name, range in pairs(RANGES) do
+    if not in_range(fields[name], range[1], range[2]) then
+      signer:close()
+      return false
+    end
   end
   local holds = signer:verify(fields.sdkappid, fields.identifier, fields.time, fields.expire,
     fields.userbuf, fields.sig)
   signer:close()
   return holds
+end
+
+local CHECKS = { key = "string", now = "number" }
+
+local function check_check(check)
+  if check ~= nil and type(check) ~= "table" then
+    error("usersig.open: a " .. type(check) .. ", wants a table like { key = key }", 3)
+  end
+  for name, value in pairs(check or {}) do
+    if CHECKS[name] ~= type(value) then
+      error(("usersig.open: %s: a %s, wants key (a string) and now (a number)"):format(
+        tostring(name), type(value)), 3)
+    end
+  end
 end
 
 --- Opens a UserSig. With a key its signature and its time are checked; without one nothing is.
@@ -125,6 +157,7 @@ function usersig.open(text, check)
   if type(text) ~= "string" then
     error("usersig.open: a " .. type(text) .. ", wants a string", 2)
   end
+  check_check(check)
   local json = core.usersig_unpack(text)
   local fields = json and read(json)
   if not fields then
@@ -136,7 +169,7 @@ function usersig.open(text, check)
     end
     local now = check.now or os.time()
     if now > fields.time + fields.expire then
-      return bad("EXPIRED", ("the UserSig expired %d seconds ago"):format(
+      return bad("EXPIRED", ("the UserSig expired %.0f seconds ago"):format(
         now - fields.time - fields.expire))
     end
   end

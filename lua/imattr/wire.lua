@@ -57,7 +57,8 @@ function wire.endpoint(endpoint)
   if not scheme then
     scheme, host, port, rest = endpoint:match("^(%a+)://([%w.-]+)(:?%d*)(.*)$")
   end
-  if not scheme or (rest ~= "" and rest ~= "/") or port == ":" then
+  local number = tonumber(port and port:sub(2)) or port == "" and 443
+  if not scheme or (rest ~= "" and rest ~= "/") or not number or number < 1 or number > 65535 then
     return nil, ("endpoint: %q, wants https://host or https://host:port"):format(endpoint)
   end
   scheme = scheme:lower()
@@ -138,12 +139,20 @@ end
 ---@field object table? the reply's JSON, when delivered
 ---@field info string? the vendor's or the transport's words
 
--- One line of somebody else's text, without a UserSig that it may echo, cut.
+-- A run of letters as long as this in somebody else's text may be a UserSig that it echoes: those
+-- seen have 188 letters and more.
+local SECRET_LEN_MIN = 80
+
+local function redact(word)
+  return #word >= SECRET_LEN_MIN and "REDACTED" or word
+end
+
+-- One line of somebody else's text, without a UserSig, cut.
 local function clean(text)
   if type(text) ~= "string" or text == "" then
     return nil
   end
-  local shown = text:gsub("usersig=[%w*_%%-]+", "usersig=REDACTED")
+  local shown = text:gsub("[%w*_%%-]+", redact)
   return (shown:sub(1, INFO_BYTES_MAX):gsub("%c", " "))
 end
 
@@ -194,23 +203,24 @@ local function of_refusal(object)
   }
 end
 
--- { account = code } of an ErrorList, or nil. Absent, null and empty are alike.
-local function refused_users(list)
-  local refused
-  for _, item in ipairs(type(list) == "table" and list or {}) do
-    if type(item) == "table" and type(item.To_Account) == "string"
-      and type(item.ErrorCode) == "number" then
-      refused = refused or {}
-      refused[item.To_Account] = item.ErrorCode
-    end
-  end
-  return refused
-end
-
 -- The vendor's codes are five digits; what is not such a number is not the vendor's answer.
 local function is_code(value)
   return type(value) == "number" and value >= 10000 and value <= 999999
     and value == math.floor(value)
+end
+
+-- { account = code } of an ErrorList, or nil. Absent, null and empty are alike. A user in it was
+-- not done, whatever its code looks like.
+local function refused_users(list)
+  local refused
+  for _, item in ipairs(type(list) == "table" and list or {}) do
+    if type(item) == "table" and type(item.To_Account) == "string" then
+      refused = refused or {}
+      refused[item.To_Account] = is_code(item.ErrorCode) and item.ErrorCode
+        or core.statuses.BAD_REPLY.code
+    end
+  end
+  return refused
 end
 
 --- What a reply means.
@@ -246,7 +256,7 @@ function wire.error(code, where, info)
   if not tonumber(code) then
     return errors.world(code, where, info)
   end
-  local message = ("%s: %s"):format(code, known.message)
+  local message = ("%s: %s"):format(code, known.message) -- the vendor's, whatever the host
   message = message .. (info and (" (%s)"):format(info) or "")
   message = message .. (known.hint and "; " .. known.hint or "")
   local class = known.class == "resign" and "permission" or known.class

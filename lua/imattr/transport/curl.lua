@@ -2,8 +2,9 @@
 -- it is never loaded in nginx.
 --
 -- Every transport has the same three methods:
---   start(id, url, body)   sends a POST; raises only when there is no memory
---   wait(timeout_us)       the next imattr.Reply, or nil when none came in time; nil: no limit
+--   start(id, url, body)   a POST, which leaves with the next wait; raises only without memory
+--   wait(timeout_us)       the next imattr.Reply, or nil when none came in time (nil: no limit);
+--                          it may be early: the pump asks again
 --   close()                breaks off what is in flight
 
 local curl = {}
@@ -29,7 +30,6 @@ function Transport:start(id, url, body)
   self._pool:start(id, url, body)
 end
 
--- libcurl may come back early from a wait, so ask again until the time is over; a signal ends it.
 function Transport:wait(timeout_us)
   local timeout_ms = timeout_us and math.ceil(timeout_us / 1000) or -1
   local id, status, may_have_arrived, http_status, body, date, message =

@@ -1,0 +1,96 @@
+rockspec_format = "3.0"
+package = "imattr"
+version = "scm-1"
+
+-- for `luarocks make` in this tree; no copy is published yet
+source = { url = "git+file://." }
+
+description = {
+  summary = "Sets user attributes in Tencent Cloud Chat, fast and exactly at the quota",
+  detailed = [[
+    Brings users and their attributes to the all-member push service (im_set_attr and its family)
+    in the fewest requests, as fast as the quota allows and never faster, and tells what became of
+    every single user. For scripts (Lua 5.4, LuaJIT), for nginx (OpenResty), and as the command `imattr`.]],
+  license = "MIT",
+}
+
+-- lua-cjson reads replies; argparse is for the command alone
+dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1.0", "argparse >= 0.7.0" }
+
+-- by library alone: luarocks looks for headers in fewer places than the compiler does
+external_dependencies = {
+  CRYPTO = { library = "crypto" },
+  CURL = { library = "curl" },
+  ZLIB = { library = "z" },
+}
+
+test = { type = "busted" }
+
+local defines = { "_POSIX_C_SOURCE=200809L", "_DEFAULT_SOURCE" }
+
+build = {
+  type = "builtin",
+  modules = {
+    ["imattr.core"] = {
+      sources = {
+        "src/status.c", "src/buffer.c", "src/usersig.c", "src/backoff.c", "src/pace.c",
+        "src/json.c", "src/pool.c", "src/batch.c", "src/roster.c", "src/trip.c", "src/engine.c",
+        "src/lua_bind.c", "src/lua_usersig.c", "src/lua_engine.c", "src/lua_pace.c",
+        "src/lua_system.c", "src/lua_core.c",
+      },
+      defines = defines,
+      libraries = { "crypto", "z" },
+      libdirs = { "$(CRYPTO_LIBDIR)", "$(ZLIB_LIBDIR)" },
+    },
+    ["imattr.curl"] = {
+      sources = {
+        "src/status.c", "src/buffer.c", "src/curl_pool.c", "src/lua_bind.c", "src/lua_curl.c",
+      },
+      defines = defines,
+      libraries = { "curl", "crypto" },
+      libdirs = { "$(CURL_LIBDIR)", "$(CRYPTO_LIBDIR)" },
+    },
+    ["imattr"] = "lua/imattr.lua",
+    ["imattr.cli.csv"] = "lua/imattr/cli/csv.lua",
+    ["imattr.cli.exit"] = "lua/imattr/cli/exit.lua",
+    ["imattr.cli.get"] = "lua/imattr/cli/get.lua",
+    ["imattr.cli.import"] = "lua/imattr/cli/import.lua",
+    ["imattr.cli.input"] = "lua/imattr/cli/input.lua",
+    ["imattr.cli.lines"] = "lua/imattr/cli/lines.lua",
+    ["imattr.cli.main"] = "lua/imattr/cli/main.lua",
+    ["imattr.cli.ndjson"] = "lua/imattr/cli/ndjson.lua",
+    ["imattr.cli.progress"] = "lua/imattr/cli/progress.lua",
+    ["imattr.cli.rejects"] = "lua/imattr/cli/rejects.lua",
+    ["imattr.cli.sandbox"] = "lua/imattr/cli/sandbox.lua",
+    ["imattr.cli.set"] = "lua/imattr/cli/set.lua",
+    ["imattr.cli.setup"] = "lua/imattr/cli/setup.lua",
+    ["imattr.cli.sign"] = "lua/imattr/cli/sign.lua",
+    ["imattr.cli.tally"] = "lua/imattr/cli/tally.lua",
+    ["imattr.cli.terminal"] = "lua/imattr/cli/terminal.lua",
+    ["imattr.cli.text"] = "lua/imattr/cli/text.lua",
+    ["imattr.client"] = "lua/imattr/client.lua",
+    ["imattr.codes"] = "lua/imattr/codes.lua",
+    ["imattr.commands"] = "lua/imattr/commands.lua",
+    ["imattr.errors"] = "lua/imattr/errors.lua",
+    ["imattr.options"] = "lua/imattr/options.lua",
+    ["imattr.pump"] = "lua/imattr/pump.lua",
+    ["imattr.report"] = "lua/imattr/report.lua",
+    ["imattr.sandbox.access"] = "lua/imattr/sandbox/access.lua",
+    ["imattr.sandbox.body"] = "lua/imattr/sandbox/body.lua",
+    ["imattr.sandbox.commands"] = "lua/imattr/sandbox/commands.lua",
+    ["imattr.sandbox.handler"] = "lua/imattr/sandbox/handler.lua",
+    ["imattr.sandbox.nginx"] = "lua/imattr/sandbox/nginx.lua",
+    ["imattr.sandbox.rules"] = "lua/imattr/sandbox/rules.lua",
+    ["imattr.sandbox.shell"] = "lua/imattr/sandbox/shell.lua",
+    ["imattr.sandbox.signature"] = "lua/imattr/sandbox/signature.lua",
+    ["imattr.sandbox.statistics"] = "lua/imattr/sandbox/statistics.lua",
+    ["imattr.sandbox.window"] = "lua/imattr/sandbox/window.lua",
+    ["imattr.signature"] = "lua/imattr/signature.lua",
+    ["imattr.source"] = "lua/imattr/source.lua",
+    ["imattr.transport.curl"] = "lua/imattr/transport/curl.lua",
+    ["imattr.transport.dry"] = "lua/imattr/transport/dry.lua",
+    ["imattr.usersig"] = "lua/imattr/usersig.lua",
+    ["imattr.wire"] = "lua/imattr/wire.lua",
+  },
+  install = { bin = { imattr = "lua/bin/imattr" } },
+}
