@@ -1,0 +1,143 @@
+-- Users out of NDJSON, in constant memory and whatever the file holds: the vendor's user object,
+-- one a line, as in {"To_Account":"xiaojun012","Attrs":{"sex":"attr1"}}. Blank lines are passed
+-- over. A bad line is a value, not an end: it comes out with a code and a message.
+--
+-- Members of other names are left alone; a rejects file has three more (line, code, reason).
+
+local cjson_safe = require "cjson.safe"
+local lines = require "imattr.cli.lines"
+
+local find, sub = string.find, string.sub
+
+local BOM = "\239\187\191"
+local NUMBER_MAX = 9007199254740992 -- 2^53: above it a JSON number loses digits here
+
+local ndjson = { LINE_BYTES_MAX = lines.LINE_BYTES_MAX }
+
+-- an instance of its own: settings of this decoder reach nobody else's
+local json = cjson_safe.new()
+json.decode_invalid_numbers(false)
+json.decode_max_depth(16)
+
+local reader = {}
+reader.__index = reader
+
+---The word for a decoded value's JSON type.
+local function json_type(value)
+  if value == cjson_safe.null then
+    return "null"
+  end
+  return type(value) == "table" and "object or array" or type(value)
+end
+
+---What is wrong with one attribute's value, as far as JSON is concerned; nil: nothing.
+local function value_fault(name, value)
+  if type(name) ~= "string" then
+    return "Attrs: array, must be an object"
+  elseif type(value) == "number" and not (value > -NUMBER_MAX and value < NUMBER_MAX) then
+    return ("attribute %s: number beyond 2^53, must be a string to keep its digits"):format(name)
+  elseif type(value) == "number" and value % 1 ~= 0 then
+    return ("attribute %s: %g, must be a string or an integer"):format(name, value)
+  elseif type(value) ~= "string" and type(value) ~= "number" then
+    return ("attribute %s: %s, must be a string"):format(name, json_type(value))
+  end
+end
+
+---Writes integers as text: a decoder without integers gives 34 as 34.0.
+local function integers_to_text(attrs)
+  for name, value in pairs(attrs) do
+    if type(value) == "number" then
+      attrs[name] = ("%.0f"):format(value)
+    end
+  end
+  return attrs
+end
+
+---What is wrong with a decoded line (code, message); nil: nothing.
+local function object_fault(object)
+  if type(object) ~= "table" or object[1] ~= nil then
+    return "BAD_SHAPE", "line: not a JSON object"
+  end
+  local account, attrs = object.To_Account, object.Attrs
+  if account == nil then
+    return "BAD_SHAPE", "To_Account: missing"
+  elseif type(account) ~= "string" then
+    return "BAD_SHAPE", ("To_Account: %s, must be a string"):format(json_type(account))
+  elseif attrs == nil then
+    return "BAD_SHAPE", "Attrs: missing"
+  elseif type(attrs) ~= "table" then
+    return "BAD_SHAPE", ("Attrs: %s, must be an object"):format(json_type(attrs))
+  end
+  for name, value in pairs(attrs) do
+    local fault = value_fault(name, value)
+    if fault then
+      return "BAD_VALUE", fault
+    end
+  end
+end
+
+---The row of one line of text.
+local function row_of(line, text)
+  local object, message = json.decode(text)
+  if object == nil then
+    return { line = line, raw = text, code = "BAD_JSON", message = "JSON: " .. message }
+  end
+  local code
+  code, message = object_fault(object)
+  if code then
+    local account = type(object) == "table" and object.To_Account
+    account = type(account) == "string" and account or nil
+    return { line = line, raw = text, account = account, code = code, message = message }
+  end
+  return { line = line, raw = text, account = object.To_Account,
+    attrs = integers_to_text(object.Attrs) }
+end
+
+---The next row.
+---@return imattr.cli.row? row nil and nothing else: the input is at its end
+---@return string? message reading failed
+function reader:next()
+  local source = self._lines
+  while true do
+    local text, code, detail = source:next()
+    if code == "TOO_LONG" then
+      local message = ("line: over %d bytes, limit %d"):format(
+        ndjson.LINE_BYTES_MAX, ndjson.LINE_BYTES_MAX)
+      return { line = source.number, code = "ROW_TOO_LONG", message = message }
+    elseif not text then
+      return nil, detail
+    end
+    if source.number == 1 and sub(text, 1, 3) == BOM then
+      text = sub(text, 4)
+    end
+    if find(text, "[^ \t\r]") then
+      return row_of(source.number, (text:gsub("[ \t\r]+$", "")))
+    end
+  end
+end
+
+---Bytes read from the source so far.
+---@return integer
+function reader:bytes()
+  return self._lines.bytes
+end
+
+---Number of the line read last.
+---@return integer
+function reader:line()
+  return self._lines.number
+end
+
+---@class imattr.cli.ndjson.reader
+---@field next fun(self): imattr.cli.row?, string?
+---@field line fun(self): integer
+---@field bytes fun(self): integer
+
+---Starts reading.
+---@param read imattr.cli.read
+---@return imattr.cli.ndjson.reader
+function ndjson.open(read)
+  return setmetatable({ format = "ndjson", _lines = lines.new(read) }, reader)
+end
+
+return ndjson

@@ -1,0 +1,336 @@
+-- imattr set: brings the users of a file to the service.
+
+local core = require "imattr.core"
+local exit = require "imattr.cli.exit"
+local imattr = require "imattr"
+local import = require "imattr.cli.import"
+local input = require "imattr.cli.input"
+local progress = require "imattr.cli.progress"
+local rejects = require "imattr.cli.rejects"
+local setup = require "imattr.cli.setup"
+local terminal = require "imattr.cli.terminal"
+local text = require "imattr.cli.text"
+
+local SETUP = { "sdkappid", "identifier", "region", "endpoint", "service", "ca_file", "rate" }
+local FATES = { "done", "invalid", "refused", "unknown", "not_sent" }
+local NULL = { json = "null" }
+
+local set = {
+  name = "set",
+  summary = "Sets attributes of the users in a CSV or NDJSON file.",
+  usage = "set [options] FILE",
+  examples = {
+    "imattr set users.csv",
+    "imattr set --dry-run users.csv       checks it, sends nothing, needs no key",
+    "imattr set users.csv.rejects.csv     sends what failed, once it is mended",
+    "zcat users.csv.gz | imattr set -     reads standard input",
+    "",
+    "A CSV file has To_Account as its first column, then a column per attribute; an",
+    "empty cell leaves that attribute alone:",
+    "  To_Account,sex,city",
+    "  xiaojun012,m,Osaka",
+    "NDJSON has one user a line:",
+    '  {"To_Account":"xiaojun012","Attrs":{"sex":"m","city":"Osaka"}}',
+  },
+}
+
+---Adds the verb's arguments and flags.
+---@param command table of argparse
+function set.define(command)
+  command:argument("file"):argname("FILE"):description 'CSV or NDJSON; "-" is standard input'
+  command:option("--format"):argname("FORMAT"):choices({ "csv", "ndjson" })
+    :description "what the input is: csv or ndjson (default: by its name, then its first byte)"
+  command:flag("--dry-run"):description "check everything, send nothing"
+  command:option("--from-line"):argname("N"):convert(function(given)
+    return given:match("^%d+$") and tonumber(given) or nil,
+      ("--from-line: %s, must be a line number"):format(given)
+  end):description "go on at this line of the input; rejects are added to those of before"
+  command:mutex(
+    command:option("--rejects"):argname("PATH")
+      :description "where rows that failed go (default: FILE.rejects.csv or .ndjson)",
+    command:flag("--no-rejects"):description "do not write them anywhere"
+  )
+  command:flag("--json"):description "print the report as one JSON object"
+  command:flag("-q --quiet"):description "no progress and no summary"
+  setup.define(command, SETUP)
+end
+
+---A run of the verb: what it was told, and what it holds.
+---@class imattr.cli.set.run
+---@field args table
+---@field io table
+---@field input imattr.cli.input
+---@field options table
+---@field import imattr.cli.import
+---@field progress imattr.cli.progress
+---@field look imattr.cli.look
+---@field quota number
+
+local function now_s()
+  return core.now_us() / 1e6
+end
+
+---The rejects file that the flags ask for; nil, message, exit code when they cannot have it.
+local function rejects_of(args, opened)
+  if args.no_rejects then
+    return nil
+  end
+  local path = args.rejects or rejects.path_for(opened.path, opened.reader.format)
+  if path:gsub("^%./", "") == opened.path:gsub("^%./", "") then
+    return nil, ("rejects: %s is the input itself"):format(text.visible(path)), exit.USAGE
+  end
+  return rejects.new(path, opened.reader, args.from_line ~= nil)
+end
+
+---Opens and prepares all that a run needs; nil, message, exit code.
+local function prepare(args, io)
+  local opened, message, code = input.open(args.file, args.format, io)
+  if not opened then
+    return nil, message, code
+  end
+  local options
+  options, message, code = setup.read(args, SETUP, io, os.getenv, args.dry_run)
+  if not options then
+    return nil, message, code
+  end
+  local file
+  file, message, code = rejects_of(args, opened)
+  if message then
+    return nil, message, code
+  end
+  local look = progress.look(core, os.getenv)
+  return {
+    args = args,
+    io = io,
+    input = opened,
+    options = options,
+    rejects = file,
+    import = import.new { input = opened, rejects = file, from_line = args.from_line,
+      dry_run = args.dry_run },
+    look = look,
+    quota = options.rate or setup.default "rate",
+    progress = progress.new {
+      look = look,
+      now_s = now_s,
+      columns = function() return core.columns(2) end,
+      write = function(shown)
+        if not args.quiet then
+          io.stderr:write(shown)
+        end
+      end,
+    },
+  }
+end
+
+---Words on standard error, on a line of their own.
+local function say(run, message)
+  run.progress:clear()
+  run.io.stderr:write("imattr: ", message, "\n")
+end
+
+local ABORT = {} -- raised through the client at the second Ctrl-C
+
+local function abort_if_asked()
+  if core.interrupts() > 1 then
+    error(ABORT, 0)
+  end
+end
+
+---Shows how far the run is.
+local function show_progress(run, progress_of_client)
+  abort_if_asked()
+  local counts = run.import.counts
+  local failed = counts.invalid + counts.refused + counts.unknown + counts.not_sent
+  run.progress:update {
+    users = counts.done + failed,
+    failed = run.args.dry_run and counts.invalid or failed,
+    requests = progress_of_client.requests,
+    quota = run.quota,
+    fraction = run.import:fraction(),
+    note = run.stopping and ("stopping, %s in flight"):format(
+      text.counted(progress_of_client.in_flight, "request")),
+  }
+end
+
+---Shall the client stop? The first Ctrl-C lets it finish what is in flight; the second aborts.
+local function should_stop(run)
+  abort_if_asked()
+  local interrupted = core.interrupts() > 0
+  if interrupted and not run.stopping then
+    run.stopping = true
+    say(run, "stopping; what is in flight is waited for, Ctrl-C again aborts")
+  end
+  return interrupted or run.import.write_failure ~= nil
+end
+
+---Sends everything; gives the client's report, or the error that left none. Raises what is a bug.
+local function send(run, client)
+  local ok, report, err = pcall(client.set_attr, client, function()
+    return run.import:next()
+  end, {
+    dry_run = run.args.dry_run,
+    failures_max = 0, -- the tally has them
+    should_stop = function() return should_stop(run) end,
+    on_result = function(result) run.import:settle(result) end,
+    on_progress = function(counts) show_progress(run, counts) end,
+  })
+  if ok then
+    return report, err
+  end
+  local raised = report
+  run.aborted = raised == ABORT
+  if not run.aborted and not (type(raised) == "table" and raised.class) then
+    error(raised, 0)
+  end
+  return client:last_report(), not run.aborted and raised or nil
+end
+
+---The numbers of the run: users as this side counted them, requests as the client did.
+local function numbers_of(run, report, err)
+  local numbers = { merged = 0, requests = 0, retries = 0, seconds = 0 }
+  for name in pairs(numbers) do
+    numbers[name] = report and report[name] or 0
+  end
+  run.import:finish()
+  numbers.users = 0
+  for _, fate in ipairs(FATES) do
+    numbers[fate] = run.import.counts[fate]
+    numbers.users = numbers.users + numbers[fate]
+  end
+  numbers.error = err
+  numbers.quota = run.quota
+  numbers.reasons = run.import.tally:reasons()
+  numbers.more_codes = run.import.tally.more_codes
+  numbers.next_line = run.import:next_line()
+  return numbers
+end
+
+---Did Ctrl-C end the run before it was through?
+local function was_interrupted(run, numbers)
+  return run.aborted or core.interrupts() > 0 and (numbers.not_sent > 0 or numbers.next_line)
+end
+
+---The exit code of a run that took place.
+local function code_of(run, numbers)
+  if run.import.write_failure then
+    return exit.CANNOT_WRITE
+  elseif was_interrupted(run, numbers) then
+    return exit.INTERRUPTED
+  elseif run.import.read_failure then
+    return exit.NO_INPUT
+  elseif numbers.error then
+    return exit.of(numbers.error)
+  end
+  return run.import.tally.count > 0 and exit.SOME_FAILED or exit.OK
+end
+
+---Says what went wrong with the run as a whole.
+local function say_troubles(run, numbers)
+  local failures = run.import
+  if failures.write_failure then
+    say(run, "rejects: " .. text.visible(failures.write_failure))
+  end
+  if run.aborted then
+    say(run, "aborted")
+  elseif was_interrupted(run, numbers) then
+    return -- it was said when it happened
+  elseif failures.read_failure then
+    say(run, ("%s: %s"):format(text.visible(run.input.path), text.visible(failures.read_failure)))
+  elseif numbers.error then
+    say(run, setup.redact(text.visible(tostring(numbers.error))))
+  end
+end
+
+---What to do next, as sentences and commands.
+local function next_steps(run, numbers)
+  local steps, again = {}, "  imattr set "
+  local path = text.shell(run.input.path)
+  if run.args.dry_run then
+    return ""
+  end
+  if numbers.done == 0 and (numbers.next_line or numbers.not_sent > 0) then
+    steps[#steps + 1] = "nothing was set; to begin again:\n" .. again .. path
+  elseif numbers.next_line then
+    steps[#steps + 1] = ("to go on where this ended:\n%s--from-line %d %s"):format(again,
+      numbers.next_line, path)
+  end
+  local file = run.rejects
+  if file and file.count > 0 then
+    local sent = numbers.unknown + numbers.not_sent >= file.count
+    steps[#steps + 1] = ("%s %s in %s; %s:\n%s%s"):format(text.counted(file.count, "row"),
+      file.count == 1 and "is" or "are", text.visible(file.path),
+      sent and "to send them" or "mend them, then", again, text.shell(file.path))
+  end
+  return table.concat(steps, "\n")
+end
+
+---The report as JSON.
+local function json_of(run, numbers)
+  local err = numbers.error
+  local file = run.rejects
+  return text.json_object {
+    { "dry_run", run.args.dry_run or false },
+    { "users", numbers.users }, { "done", numbers.done }, { "invalid", numbers.invalid },
+    { "refused", numbers.refused }, { "unknown", numbers.unknown },
+    { "not_sent", numbers.not_sent }, { "merged", numbers.merged },
+    { "requests", numbers.requests }, { "retries", numbers.retries },
+    { "seconds", numbers.seconds },
+    { "next_line", numbers.next_line or NULL },
+    { "rejects", file and file.count > 0 and file.path or NULL },
+    { "error", err and text.json_object {
+      { "code", err.code }, { "message", setup.redact(err.message) }, { "class", err.class },
+    } or NULL },
+    { "failures", run.import.tally:json() },
+    { "failures_more", run.import.tally.count - #run.import.tally.failures },
+  }.json
+end
+
+---Shows what became of everything; gives the exit code.
+local function conclude(run, numbers)
+  local code = code_of(run, numbers)
+  run.progress:clear()
+  if not run.args.quiet then
+    local show = run.args.dry_run and terminal.plan or terminal.summary
+    run.io.stderr:write(show(numbers, run.look), "\n")
+  end
+  say_troubles(run, numbers)
+  local steps = next_steps(run, numbers)
+  if steps ~= "" and not (run.args.quiet and code == exit.SOME_FAILED) then
+    run.io.stderr:write(steps, "\n")
+  end
+  if run.args.json then
+    local written = run.io.stdout:write(json_of(run, numbers), "\n") and run.io.stdout:flush()
+    if not written then
+      say(run, "standard output: cannot write the report")
+      return exit.CANNOT_WRITE
+    end
+  end
+  return code
+end
+
+---Runs the verb.
+---@param args table parsed command line
+---@param io table the io library, or one like it
+---@return integer exit code
+function set.run(args, io)
+  local run, message, code = prepare(args, io)
+  if not run then
+    io.stderr:write("imattr: ", message, "\n")
+    return code
+  end
+  local client, err = imattr.new(run.options)
+  if not client then
+    say(run, setup.redact(text.visible(tostring(err))))
+    return exit.of(err)
+  end
+  if args.file == "-" and core.isatty(0) then
+    say(run, "reading users from the terminal, Ctrl-D ends")
+  end
+  core.catch_interrupts()
+  local report, trouble = send(run, client)
+  core.release_interrupts()
+  client:close()
+  return conclude(run, numbers_of(run, report, trouble))
+end
+
+return set

@@ -1,0 +1,242 @@
+-- What a run looks like: the progress line while it lasts and the summary at its end, as functions
+-- of numbers. Nothing here writes, and nothing here asks what time it is.
+
+local text = require "imattr.cli.text"
+
+local terminal = {}
+
+local FATES = { "done", "invalid", "refused", "unknown", "not_sent" }
+local COLOURS = { good = "32", bad = "31", dim = "2", strong = "1" }
+local BAR = ("-"):rep(10) -- stands for the bar, at its least width
+local BAR_MAX = 40
+local SENTENCE_MAX = 160 -- characters of a message in the summary
+
+---What a terminal can show.
+---@class imattr.cli.look
+---@field columns integer? its width; nil: not a terminal, nothing is cut
+---@field colour boolean?
+---@field unicode boolean?
+
+local function paint(look, colour, shown)
+  if not look.colour or shown == "" then
+    return shown
+  end
+  return "\27[" .. COLOURS[colour] .. "m" .. shown .. "\27[0m"
+end
+
+---The bar, `width` characters wide.
+local function bar(fraction, width, look)
+  local full = math.floor(fraction * width + 0.5)
+  local done, rest = "#", "-"
+  if look.unicode then
+    done, rest = "━", "─"
+  end
+  return paint(look, "good", done:rep(full)) .. paint(look, "dim", rest:rep(width - full))
+end
+
+---What a progress line is made of.
+---@class imattr.cli.progress_numbers
+---@field users integer users whose fate is known
+---@field failed integer those among them that are not done
+---@field requests integer
+---@field users_per_s number
+---@field requests_per_s number
+---@field quota number? requests per second that are allowed; nil or 0: no limit
+---@field fraction number? how much is done, 0..1; nil: the end is not known
+---@field seconds_left number?
+---@field note string? what is going on, when it is not sending
+
+---The parts of the progress line from left to right; `rank` says which go first when it is narrow.
+local function progress_parts(numbers)
+  local parts = {}
+  local function add(rank, shown, colour)
+    if shown then
+      parts[#parts + 1] = { rank = rank, shown = shown, colour = colour }
+    end
+  end
+  local fraction, quota, left = numbers.fraction, numbers.quota, numbers.seconds_left
+  add(1, fraction and ("%3d%%"):format(math.floor(fraction * 100)), "strong")
+  add(5, fraction and BAR)
+  add(2, text.counted(numbers.users, "user"))
+  add(6, text.count(numbers.users_per_s) .. "/s")
+  add(7, quota and quota > 0
+    and ("%.0f%% of quota"):format(math.min(numbers.requests_per_s / quota, 1) * 100))
+  add(8, text.counted(numbers.requests, "request"))
+  add(4, left and text.duration(left) .. " left")
+  add(3, numbers.failed > 0 and text.count(numbers.failed) .. " failed", "bad")
+  add(0, numbers.note, "strong")
+  return parts
+end
+
+---Width of parts in characters (they are ASCII), two blanks between them.
+local function width_of(parts)
+  local width = -2
+  for _, part in ipairs(parts) do
+    width = width + #part.shown + 2
+  end
+  return width
+end
+
+---Takes away the least important parts until the rest fits.
+local function narrow(parts, room)
+  while #parts > 1 and width_of(parts) > room do
+    local least = 1
+    for index, part in ipairs(parts) do
+      least = part.rank > parts[least].rank and index or least
+    end
+    table.remove(parts, least)
+  end
+end
+
+---The progress line: one column narrower than the terminal at most, so that it never wraps.
+---@param numbers imattr.cli.progress_numbers
+---@param look imattr.cli.look columns must be there
+---@return string
+function terminal.progress(numbers, look)
+  local room = math.max(look.columns - 1, 1)
+  local parts = progress_parts(numbers)
+  narrow(parts, room)
+  local bar_width = math.min(#BAR + room - width_of(parts), BAR_MAX)
+  local shown = {}
+  for index, part in ipairs(parts) do
+    if part.shown == BAR then
+      shown[index] = bar(numbers.fraction, bar_width, look)
+    else
+      local cut = part.shown:sub(1, room)
+      shown[index] = part.colour and paint(look, part.colour, cut) or cut
+    end
+  end
+  return table.concat(shown, "  ")
+end
+
+---The same as a plain sentence, for a log.
+---@param numbers imattr.cli.progress_numbers
+---@return string
+function terminal.progress_sentence(numbers)
+  local parts = {}
+  for _, part in ipairs(progress_parts(numbers)) do
+    if part.shown ~= BAR then
+      parts[#parts + 1] = part.shown:gsub("^ +", "")
+    end
+  end
+  return table.concat(parts, ", ")
+end
+
+---How a share is written: never 100% when something is missing, never 0% when something is there.
+local function percent(part, whole)
+  if whole == 0 or part == whole then
+    return whole == 0 and "" or "100%"
+  end
+  local share = math.floor(part / whole * 1000 + 0.5) / 10
+  share = part > 0 and math.max(share, 0.1) or share
+  return ("%.1f%%"):format(math.min(share, 99.9))
+end
+
+---The width that the widest of these needs.
+local function widest(reasons, least, shown)
+  local width = least
+  for _, reason in ipairs(reasons) do
+    width = math.max(width, #shown(reason))
+  end
+  return width
+end
+
+---Why users failed, one line a code.
+local function reason_lines(reasons, fate, look, out)
+  local form = ("  %%%ds  %%-%ds  "):format(
+    widest(reasons, 6, function(reason) return text.count(reason.count) end),
+    widest(reasons, 0, function(reason) return text.visible(reason.code) end))
+  for _, reason in ipairs(reasons) do
+    if reason.fate == fate then
+      local head = form:format(text.count(reason.count), text.visible(reason.code))
+      local tail = reason.line and ("  (line %d%s)"):format(reason.line,
+        reason.count > 1 and ", ..." or "") or ""
+      local room = look.columns and look.columns - #head - #tail - 1 or SENTENCE_MAX
+      local sentence = text.short(reason.message, math.max(room, 12))
+      out[#out + 1] = head .. sentence .. paint(look, "dim", tail)
+    end
+  end
+end
+
+---The requests and their pace: as a share of what the quota allows in the seconds that were begun,
+---for a run may begin and end in the middle of its first and its last hundred.
+local function request_lines(numbers, out)
+  local pace = ""
+  local is_limited = numbers.quota and numbers.quota > 0
+  if numbers.requests > 0 and numbers.seconds > 0 and is_limited then
+    local allowed = numbers.quota * math.ceil(numbers.seconds)
+    pace = ("%.0f%% of the quota of %g/s"):format(numbers.requests / allowed * 100, numbers.quota)
+  elseif numbers.requests > 0 and numbers.seconds > 0 then
+    pace = ("%.0f/s"):format(numbers.requests / numbers.seconds)
+  end
+  out[#out + 1] = ("  requests %10s  %s"):format(text.count(numbers.requests), pace)
+  if numbers.retries > 0 then
+    out[#out + 1] = ("  retries  %10s"):format(text.count(numbers.retries))
+  end
+  if numbers.merged > 0 then
+    out[#out + 1] = ("  merged   %10s  rows about a user who was waiting already"):format(
+      text.count(numbers.merged))
+  end
+end
+
+---What a summary is made of: the report of a run, and
+---@class imattr.cli.summary_numbers : imattr.report
+---@field quota number?
+---@field reasons imattr.cli.reason[] most frequent first
+---@field more_codes integer users that failed with codes beyond the ones in `reasons`
+
+---@class imattr.cli.reason
+---@field fate string
+---@field code string
+---@field count integer
+---@field message string sentence of the code, or of the first user that had it
+---@field line integer? of the first user that had it
+
+---The summary of a run, without a newline at its end.
+---@param numbers imattr.cli.summary_numbers
+---@param look imattr.cli.look
+---@return string
+function terminal.summary(numbers, look)
+  local out = { paint(look, "strong", ("%s in %s"):format(text.counted(numbers.users, "user"),
+    text.duration(numbers.seconds))) }
+  for _, fate in ipairs(FATES) do
+    local count = numbers[fate]
+    if count > 0 or fate == "done" then
+      local label = ("%-8s"):format((fate:gsub("_", " ")))
+      local colour = fate == "done" and "good" or "bad"
+      out[#out + 1] = ("  %s %10s  %6s"):format(count > 0 and paint(look, colour, label) or label,
+        text.count(count), percent(count, numbers.users))
+      reason_lines(numbers.reasons, fate, look, out)
+    end
+  end
+  if numbers.more_codes > 0 then
+    out[#out + 1] = ("  %6s  with other codes"):format(text.count(numbers.more_codes))
+  end
+  request_lines(numbers, out)
+  return (table.concat(out, "\n"):gsub(" +\n", "\n"):gsub(" +$", ""))
+end
+
+---What a dry run found, without a newline at its end.
+---@param numbers imattr.cli.summary_numbers `requests`: the ones a run would take
+---@param look imattr.cli.look
+---@return string
+function terminal.plan(numbers, look)
+  local valid = numbers.users - numbers.invalid
+  local out = { paint(look, "strong", ("dry run: %s, nothing was sent"):format(
+    text.counted(numbers.users, "user"))) }
+  out[#out + 1] = ("  would set %9s  %6s"):format(text.count(valid), percent(valid, numbers.users))
+  if numbers.invalid > 0 then
+    out[#out + 1] = ("  %s   %9s  %6s"):format(paint(look, "bad", "invalid"),
+      text.count(numbers.invalid), percent(numbers.invalid, numbers.users))
+    reason_lines(numbers.reasons, "invalid", look, out)
+  end
+  local time = "without a limit on the rate"
+  if numbers.quota and numbers.quota > 0 then
+    time = ("about %s at %g/s"):format(text.duration(numbers.requests / numbers.quota),
+      numbers.quota)
+  end
+  out[#out + 1] = ("  requests  %9s  %s"):format(text.count(numbers.requests), time)
+  return (table.concat(out, "\n"):gsub(" +\n", "\n"))
+end
+
+return terminal
