@@ -1,0 +1,11 @@
+-- luacheck: the library keeps to what Lua 5.4, 5.3, 5.1 and LuaJIT share.
+std = "min"
+max_line_length = 100
+read_globals = { "jit", "unpack", table = { fields = { "unpack" } } } -- where they are there
+self = false -- methods of look-alikes take self whether they need it or not
+exclude_files = { "build/**" }
+
+files["lua/imattr/transport/cosocket.lua"].std = "ngx_lua+min"
+files["lua/imattr/sandbox/**"].std = "ngx_lua+min"
+files["spec/**"].std = "max+busted"
+files[".busted"].std = "max"

@@ -1,0 +1,483 @@
+-- The house: who may know whom, how long things may be, and what stands in two places and must be
+-- the same in both. Everything is read from the source tree; a complaint names the file.
+
+-- ---- the rules, as tables
+
+-- C: which headers a file may include itself. A noun's own header goes without saying.
+local C_ARROWS = {
+  status = {},
+  buffer = { "status" },
+  backoff = {},
+  json = { "buffer", "status" },
+  usersig = { "json", "buffer", "status" },
+  pace = { "status" },
+  pool = {},
+  batch = { "json", "pool", "buffer", "status" },
+  roster = { "batch", "pool", "buffer", "status" },
+  trip = { "roster", "batch", "buffer", "status" },
+  engine = { "trip", "roster", "batch", "pace", "backoff", "buffer", "status" },
+  curl_pool = { "buffer", "status" },
+  lua_compat = {},
+  lua_bind = { "lua_compat", "status" },
+  lua_core = { "lua_bind", "pace", "buffer", "status" },
+  lua_system = { "lua_core", "lua_bind", "status" },
+  lua_usersig = { "lua_core", "lua_bind", "usersig", "buffer", "status" },
+  lua_pace = { "lua_core", "lua_bind", "pace", "status" },
+  lua_engine = { "lua_core", "lua_bind", "engine", "batch", "pace", "buffer", "status" },
+  lua_curl = { "lua_bind", "curl_pool", "buffer", "status" },
+}
+
+-- Libraries: whose headers a file may include, by its name.
+local LIBRARY_OWNERS = {
+  { header = "^lua[%w_]*%.h$", files = "^lua_" },
+  { header = "^lauxlib%.h$", files = "^lua_" },
+  { header = "^lualib%.h$", files = "^lua_" },
+  { header = "^luajit%.h$", files = "^lua_" },
+  { header = "^curl/", files = "curl" },
+  { header = "^zlib%.h$", files = "^usersig" },
+}
+
+-- What may lie at the top of the tree.
+local TOP = {
+  ["src"] = true, ["lua"] = true, ["rockspec"] = true, ["spec"] = true,
+  ["Makefile"] = true, ["README.md"] = true, ["LICENSE"] = true, ["CHANGELOG.md"] = true,
+  ["build"] = true, -- what make builds; never committed
+}
+
+local LINES_MAX = { c = 500, lua = 500, h = 200 }
+local FUNCTION_LINES_MAX = 60
+
+-- ---- reading
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function lines_of(text)
+  local lines = {}
+  for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
+  return lines
+end
+
+-- Paths under `folders` (words for find) whose name ends in one of the endings.
+local function files(folders, ...)
+  local wanted, found = { ... }, {}
+  local pipe = assert(io.popen("find " .. folders .. " -type f | LC_ALL=C sort"))
+  for path in pipe:lines() do
+    for _, ending in ipairs(wanted) do
+      if ending == "" or path:sub(-#ending) == ending then
+        found[#found + 1] = path
+        break
+      end
+    end
+  end
+  pipe:close()
+  return found
+end
+
+local function noun_of(path) return (path:match("([^/]+)%.%a+$")) end
+
+local function set_of(list)
+  local set = {}
+  for _, word in ipairs(list) do set[word] = true end
+  return set
+end
+
+local function sorted_keys(set)
+  local keys = {}
+  for key in pairs(set) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+local C_FILES = files("src", ".c", ".h")
+local LUA_FILES = files("lua", ".lua", "/bin/imattr")
+
+-- The circles that can be reached from `nodes`, each as text; next_of(node) lists where it leads.
+local function circles(nodes, next_of)
+  local state, found = {}, {}
+  local function visit(node, trail)
+    if state[node] == "open" then found[#found + 1] = trail end
+    if state[node] then return end
+    state[node] = "open"
+    for _, other in ipairs(next_of(node)) do visit(other, trail .. " -> " .. other) end
+    state[node] = "closed"
+  end
+  for _, node in ipairs(nodes) do visit(node, node) end
+  return found
+end
+
+-- Fails with all complaints, one a line.
+local function assert_none(complaints)
+  assert(#complaints == 0, "\n" .. table.concat(complaints, "\n"))
+end
+
+-- ---- C
+
+-- Nouns whose headers a C file includes itself, and library headers.
+local function includes(path)
+  local own, library = {}, {}
+  for kind, name in read(path):gmatch('#%s*include%s*([<"])([^>"]+)') do
+    local list = kind == '"' and own or library
+    list[#list + 1] = kind == '"' and noun_of(name) or name
+  end
+  return own, library
+end
+
+-- Every noun whose header `noun`'s object sees: its own includes, and theirs.
+local function seen_by(noun)
+  local seen = {}
+  local function visit(path)
+    for _, name in ipairs((includes(path))) do
+      if not seen[name] then
+        seen[name] = true
+        visit("src/" .. name .. ".h")
+      end
+    end
+  end
+  visit("src/" .. noun .. ".c")
+  return seen
+end
+
+describe("the C side #house", function()
+  it("includes only downwards", function()
+    local complaints = {}
+    for _, path in ipairs(C_FILES) do
+      local noun = noun_of(path)
+      local allowed = C_ARROWS[noun] and set_of(C_ARROWS[noun])
+      if not allowed then
+        complaints[#complaints + 1] = path .. ": a file that C_ARROWS does not know"
+      else
+        for _, name in ipairs((includes(path))) do
+          if name ~= noun and not allowed[name] then
+            complaints[#complaints + 1] = path .. " must not include " .. name .. ".h"
+          end
+        end
+      end
+    end
+    assert_none(complaints)
+  end)
+
+  it("has arrows without a circle", function()
+    assert_none(circles(sorted_keys(C_ARROWS), function(noun) return C_ARROWS[noun] end))
+  end)
+
+  it("leaves each library to its owner", function()
+    local complaints = {}
+    for _, path in ipairs(C_FILES) do
+      local _, library = includes(path)
+      for _, header in ipairs(library) do
+        for _, rule in ipairs(LIBRARY_OWNERS) do
+          if header:match(rule.header) and not noun_of(path):match(rule.files) then
+            complaints[#complaints + 1] = path .. " must not include <" .. header .. ">"
+          end
+        end
+      end
+    end
+    assert_none(complaints)
+  end)
+
+  it("asks for the Lua version in lua_compat.h alone", function()
+    local complaints = {}
+    for _, path in ipairs(C_FILES) do
+      local text = read(path)
+      local asks = text:find("LUA_VERSION_NUM", 1, true) or text:find("LUAJIT", 1, true)
+      if asks and path ~= "src/lua_compat.h" then
+        complaints[#complaints + 1] = path .. " asks which Lua it is"
+      end
+    end
+    assert_none(complaints)
+  end)
+end)
+
+-- ---- Lua
+
+-- Which modules of ours a module may require: names, or `prefix.*`. Of several entries that fit a
+-- module the longest counts.
+local LUA_ARROWS = {
+  ["imattr"] = { "imattr.client", "imattr.usersig", "imattr.codes", "imattr.core" },
+  ["imattr.client"] = {
+    "imattr.commands", "imattr.signature", "imattr.wire", "imattr.options", "imattr.errors",
+    "imattr.transport.*", "imattr.core",
+  },
+  ["imattr.commands"] = {
+    "imattr.pump", "imattr.report", "imattr.source", "imattr.wire", "imattr.options",
+    "imattr.errors", "imattr.transport.dry", "imattr.core",
+  },
+  ["imattr.report"] = { "imattr.wire", "imattr.codes", "imattr.core" },
+  ["imattr.source"] = { "imattr.errors", "imattr.core" },
+  ["imattr.signature"] = { "imattr.usersig", "imattr.errors" },
+  ["imattr.pump"] = { "imattr.wire", "imattr.errors", "imattr.core" },
+  ["imattr.wire"] = { "imattr.codes", "imattr.errors", "imattr.core" },
+  ["imattr.usersig"] = { "imattr.core", "imattr.errors" },
+  ["imattr.options"] = { "imattr.errors" },
+  ["imattr.errors"] = { "imattr.codes", "imattr.core" },
+  ["imattr.codes"] = {},
+  ["imattr.transport.curl"] = { "imattr.curl" },
+  ["imattr.transport.dry"] = {},
+  ["imattr.transport.cosocket"] = {},
+  ["imattr.sandbox.*"] = { "imattr.sandbox.*", "imattr.core" },
+  ["imattr.cli.*"] = {
+    "imattr", "imattr.cli.*", "imattr.options", "imattr.codes", "imattr.errors", "imattr.core",
+  },
+  ["imattr.cli.sandbox"] = { "imattr.cli.*", "imattr.sandbox.*" },
+  ["bin.imattr"] = { "imattr.cli.*" },
+}
+
+-- Libraries, and the modules that may require them.
+local LUA_LIBRARIES = {
+  ["cjson"] = { "imattr.*" },
+  ["cjson.safe"] = { "imattr.*" },
+  ["argparse"] = { "imattr.cli.*" },
+  ["ffi"] = { "imattr.sandbox.handler" }, -- runs in nginx only
+}
+
+describe("the Lua side #house", function()
+  local function module_of(path)
+    return (path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+  end
+
+  local function fits(name, entry)
+    if entry:sub(-2) ~= ".*" then return name == entry end
+    return name == entry:sub(1, -3) or name:sub(1, #entry - 1) == entry:sub(1, -2)
+  end
+
+  local function rule_for(module)
+    local best
+    for entry in pairs(LUA_ARROWS) do
+      if fits(module, entry) and (not best or #entry > #best) then best = entry end
+    end
+    return best and LUA_ARROWS[best]
+  end
+
+  local function may(allowed, name)
+    for _, entry in ipairs(allowed) do
+      if fits(name, entry) then return true end
+    end
+    return false
+  end
+
+  -- The modules of ours that a file requires, and the others.
+  local function requires(path)
+    local own, library = {}, {}
+    for name in read(path):gmatch("require%s*%(?%s*[\"']([%w_.]+)[\"']") do
+      local list = fits(name, "imattr.*") and own or library
+      list[#list + 1] = name
+    end
+    return own, library
+  end
+
+  it("requires only downwards", function()
+    local complaints = {}
+    for _, path in ipairs(LUA_FILES) do
+      local allowed = rule_for(module_of(path))
+      if not allowed then
+        complaints[#complaints + 1] = path .. ": a file that LUA_ARROWS does not know"
+      end
+      for _, name in ipairs((requires(path))) do
+        if allowed and not may(allowed, name) then
+          complaints[#complaints + 1] = path .. " must not require " .. name
+        end
+      end
+    end
+    assert_none(complaints)
+  end)
+
+  it("requires in no circle", function()
+    local wanted = {}
+    for _, path in ipairs(LUA_FILES) do wanted[module_of(path)] = requires(path) end
+    assert_none(circles(sorted_keys(wanted), function(module) return wanted[module] or {} end))
+  end)
+
+  it("requires no library that its place does not have", function()
+    local complaints = {}
+    for _, path in ipairs(LUA_FILES) do
+      local _, library = requires(path)
+      for _, name in ipairs(library) do
+        if not may(LUA_LIBRARIES[name] or {}, module_of(path)) then
+          complaints[#complaints + 1] = path .. " must not require " .. name
+        end
+      end
+    end
+    assert_none(complaints)
+  end)
+end)
+
+-- ---- sizes and words
+
+-- First and last line of every function, and how many lines in between are functions themselves:
+-- C by its braces in column one, Lua by the indentation of its `end`.
+local function c_functions(lines, visit)
+  local start
+  for number, line in ipairs(lines) do
+    if line:match("^%a.*%)%s*{$") or line:match("^  +%S.*%)%s*{$") and number > 1
+      and lines[number - 1]:match("^%a.*[,(]$") then
+      start = start or number
+    elseif line == "}" and start then
+      visit(start, number, 0)
+      start = nil
+    end
+  end
+end
+
+local function lua_functions(lines, visit)
+  local open = {} -- functions around the line, the innermost last
+  for number, line in ipairs(lines) do
+    local indent = line:match("^%s*")
+    local inner = open[#open]
+    if inner and inner.indent == indent and line:match("^%s*end") then
+      visit(inner.first, number, inner.nested)
+      open[#open] = nil
+      local outer = open[#open]
+      if outer then outer.nested = outer.nested + number - inner.first + 1 end
+    end
+    local opens = line:match("function[%s%w_.:]*%b()%s*$")
+      or line:match("function[%s%w_.:]*%b()%s*%-%-")
+    if opens then open[#open + 1] = { indent = indent, first = number, nested = 0 } end
+  end
+end
+
+describe("every file #house", function()
+  it("is short, and so is every function", function()
+    local complaints = {}
+    for _, path in ipairs(files("src lua spec", ".c", ".h", ".lua", "/bin/imattr")) do
+      local lines = lines_of(read(path))
+      local limit = LINES_MAX[path:match("%.(%a)$") or path:match("%.(%a+)$") or "lua"]
+      if #lines > limit then
+        complaints[#complaints + 1] = ("%s: %d lines, limit %d"):format(path, #lines, limit)
+      end
+      local function visit(first, last, nested)
+        local own = last - first + 1 - nested
+        if own > FUNCTION_LINES_MAX then
+          complaints[#complaints + 1] = ("%s:%d: a function of %d lines, limit %d"):format(
+            path, first, own, FUNCTION_LINES_MAX)
+        end
+      end
+      if path:match("%.[ch]$") then
+        c_functions(lines, visit)
+      elseif not path:match("_spec%.lua$") then -- a describe block is a chapter
+        lua_functions(lines, visit)
+      end
+    end
+    assert_none(complaints)
+  end)
+
+  it("is finished, and knows no machine but the reader's", function()
+    -- in halves, so that this file does not hold what it forbids
+    local words = { "TO" .. "DO", "FIX" .. "ME", "XX" .. "X", "HA" .. "CK" }
+    local places = { "/wo" .. "rk/", "/ro" .. "ot/", "/ho" .. "me/" }
+    local complaints = {}
+    local function look(path, number, line)
+      for _, word in ipairs(words) do
+        if (" " .. line .. " "):match("[^%w_]" .. word .. "[^%w_]") then
+          complaints[#complaints + 1] = ("%s:%d: %s"):format(path, number, word)
+        end
+      end
+      for _, place in ipairs(places) do
+        local at = (" " .. line):find("[^%w_.]" .. place)
+        if at then complaints[#complaints + 1] = ("%s:%d: %s"):format(path, number, place) end
+      end
+    end
+    for _, path in ipairs(files("src lua spec rockspec .ci Makefile $(ls *.md)", "")) do
+      if not path:match("%.csv$") then
+        for number, line in ipairs(lines_of(read(path))) do look(path, number, line) end
+      end
+    end
+    assert_none(complaints)
+  end)
+
+  it("lies where the design has a place for it", function()
+    local complaints = {}
+    local pipe = assert(io.popen("ls -A"))
+    for name in pipe:lines() do
+      if not TOP[name] and name:sub(1, 1) ~= "." then complaints[#complaints + 1] = name end
+    end
+    pipe:close()
+    assert_none(complaints)
+  end)
+end)
+
+-- ---- what stands in two places
+
+describe("the build #house", function()
+  local makefile = read("Makefile"):gsub("\\\n%s*", " ")
+
+  local function make_list(name)
+    local list = {}
+    for word in ("\n" .. makefile):match("\n" .. name .. " = ([^\n]*)"):gmatch("%S+") do
+      list[#list + 1] = word
+    end
+    return list
+  end
+
+  local function rockspec()
+    local spec = {}
+    local text = read("rockspec/imattr-scm-1.rockspec")
+    local chunk
+    if _G.setfenv then
+      chunk = assert(_G.loadstring(text))
+      _G.setfenv(chunk, spec)
+    else
+      chunk = assert(load(text, "rockspec", "t", spec))
+    end
+    chunk()
+    return spec
+  end
+
+  it("has the same C sources in Makefile and rockspec", function()
+    for module, name in pairs({ ["imattr.core"] = "CORE", ["imattr.curl"] = "CURL" }) do
+      local wanted = {}
+      for _, noun in ipairs(make_list(name)) do wanted[#wanted + 1] = "src/" .. noun .. ".c" end
+      assert.are.same(wanted, rockspec().build.modules[module].sources)
+    end
+  end)
+
+  it("defines the same feature macros in both", function()
+    local wanted = {}
+    for define in table.concat(make_list("FEATURES"), " "):gmatch("%-D(%S+)") do
+      wanted[#wanted + 1] = define
+    end
+    assert.are.same(wanted, rockspec().build.modules["imattr.core"].defines)
+    assert.are.same(wanted, rockspec().build.modules["imattr.curl"].defines)
+  end)
+
+  it("builds every C file", function()
+    local built = set_of(make_list("CORE"))
+    for _, noun in ipairs(make_list("CURL")) do built[noun] = true end
+    local there = {}
+    for _, path in ipairs(files("src", ".c")) do there[noun_of(path)] = true end
+    assert.are.same(sorted_keys(there), sorted_keys(built))
+  end)
+
+  it("ships every Lua file", function()
+    local wanted, listed = {}, {}
+    for _, path in ipairs(files("lua", ".lua")) do wanted[path] = true end
+    for module, source in pairs(rockspec().build.modules) do
+      if type(source) == "string" then
+        listed[source] = true
+        assert.are.equal(source, source:match("^lua/" .. module:gsub("%.", "/") .. "%.lua$")
+          or source:match("^lua/" .. module:gsub("%.", "/") .. "/init%.lua$"))
+      end
+    end
+    assert.are.same(sorted_keys(wanted), sorted_keys(listed))
+  end)
+
+  it("knows every header that an object sees", function()
+    local complaints = {}
+    for _, path in ipairs(files("src", ".c")) do
+      local noun = noun_of(path)
+      local headers = {}
+      for _, name in ipairs(sorted_keys(seen_by(noun))) do
+        headers[#headers + 1] = "src/" .. name .. ".h"
+      end
+      local wanted = ("$(call of,%s): %s"):format(noun, table.concat(headers, " "))
+      if not ("\n" .. makefile:gsub(" +", " ") .. "\n"):find("\n" .. wanted .. "\n", 1, true) then
+        complaints[#complaints + 1] = "Makefile should say: " .. wanted
+      end
+    end
+    assert_none(complaints)
+  end)
+end)
