@@ -25,8 +25,8 @@ PC_curl = libcurl libcrypto
 
 # ---- what is built: the rockspec repeats these two lists, spec/house_spec.lua compares
 
-CORE = status buffer usersig backoff pace json pool batch roster trip engine \
-  lua_bind lua_usersig lua_engine lua_pace lua_system lua_core
+CORE = status buffer usersig backoff pace json pool fault batch draft roster trip \
+  engine lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
 CURL = status buffer curl_pool lua_bind lua_curl
 
 # ---- how
@@ -186,7 +186,10 @@ $(call of,backoff): src/backoff.h
 $(call of,pace): src/pace.h src/status.h
 $(call of,json): src/buffer.h src/json.h src/status.h
 $(call of,pool): src/pool.h
-$(call of,batch): src/batch.h src/buffer.h src/json.h src/pool.h src/status.h
+$(call of,fault): src/buffer.h src/fault.h src/status.h
+$(call of,batch): src/batch.h src/buffer.h src/pool.h src/status.h
+$(call of,draft): src/batch.h src/buffer.h src/draft.h src/fault.h src/json.h src/pool.h \
+  src/status.h
 $(call of,roster): src/batch.h src/buffer.h src/pool.h src/roster.h src/status.h
 $(call of,trip): src/batch.h src/buffer.h src/pool.h src/roster.h src/status.h \
   src/trip.h
@@ -195,8 +198,11 @@ $(call of,engine): src/backoff.h src/batch.h src/buffer.h src/engine.h src/pace.
 $(call of,lua_bind): src/lua_bind.h src/lua_compat.h src/status.h
 $(call of,lua_usersig): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
   src/pace.h src/status.h src/usersig.h
-$(call of,lua_engine): src/batch.h src/buffer.h src/engine.h src/lua_bind.h \
-  src/lua_compat.h src/lua_core.h src/pace.h src/status.h
+$(call of,lua_update): src/batch.h src/buffer.h src/draft.h src/fault.h src/lua_bind.h \
+  src/lua_compat.h src/lua_update.h src/pool.h src/status.h
+$(call of,lua_engine): src/batch.h src/buffer.h src/draft.h src/engine.h src/fault.h \
+  src/lua_bind.h src/lua_compat.h src/lua_core.h src/lua_update.h src/pace.h src/pool.h \
+  src/status.h
 $(call of,lua_pace): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
   src/pace.h src/status.h
 $(call of,lua_system): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \

@@ -34,8 +34,8 @@ build = {
     ["imattr.core"] = {
       sources = {
         "src/status.c", "src/buffer.c", "src/usersig.c", "src/backoff.c", "src/pace.c",
-        "src/json.c", "src/pool.c", "src/batch.c", "src/roster.c", "src/trip.c", "src/engine.c",
-        "src/lua_bind.c", "src/lua_usersig.c", "src/lua_engine.c", "src/lua_pace.c",
+        "src/json.c", "src/pool.c", "src/fault.c", "src/batch.c", "src/draft.c", "src/roster.c", "src/trip.c", "src/engine.c",
+        "src/lua_bind.c", "src/lua_usersig.c", "src/lua_update.c", "src/lua_engine.c", "src/lua_pace.c",
         "src/lua_system.c", "src/lua_core.c",
       },
       defines = defines,

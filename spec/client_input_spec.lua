@@ -63,7 +63,7 @@ describe("a client's input", function()
     for _, stats in pairs(server:stats().commands) do assert.equal(0, stats.arrivals) end
   end)
 
-  it("of 100,000 users is done", function()
+  it("of 100,000 users is done #slow", function()
     local count = 0
     local report = client:set_attr(function()
       count = count + 1
@@ -73,7 +73,7 @@ describe("a client's input", function()
     assert.same({ 1000, 100000, 0 }, { seen().accepted, seen().users, seen().randoms_repeated })
   end)
 
-  it("runs in memory that does not grow with it", function()
+  it("runs in memory that does not grow with it #slow", function()
     local function run(users)
       local i = 0
       client:set_attr(function()
@@ -186,7 +186,7 @@ describe("a client's input", function()
     assert.equal("twice", results[3].account)
   end)
 
-  it("may name an account ten thousand times", function()
+  it("may name an account ten thousand times #slow", function()
     server:settings { latency_ms = 5 }
     local i = 0
     local report = client:set_attr(function()
@@ -368,7 +368,7 @@ describe("a client's input", function()
     assert.same({ 1000, 1 }, { #thousand.failures, thousand.failures_more })
   end)
 
-  it("costs little when all of it is invalid", function()
+  it("costs little when all of it is invalid #timing", function()
     local i, started_us = 0, core.now_us()
     local report = client:set_attr(function()
       i = i + 1

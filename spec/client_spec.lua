@@ -128,7 +128,8 @@ describe("a client's request", function()
   end)
 
   it("is repeated byte for byte, with another random number", function()
-    server:says { { status = 502, headers = { Connection = "close" } }, { cut = "before" }, app.YES }
+    local closing = { Connection = "close" }
+    server:says { { status = 502, headers = closing }, { cut = "before" }, app.YES }
     local report = client:set_attr(SAMPLE_USERS)
     assert.same({ users = 2, done = 2, requests = 3, retries = 2 }, app.counts(report))
     local requests = server:requests()
@@ -251,8 +252,8 @@ describe("a client's command", function()
     local other = app.client(server, { attr_names = { "sex", "city" } })
     local report = other:set_attr { { To_Account = "a", Attrs = { sex = "x", colour = "red" } },
       { To_Account = "b", Attrs = { sex = "x" } } }
-    assert.same({ '1 a invalid NAME_UNKNOWN: attribute name "colour": not registered with the app' },
-      app.failures(report))
+    assert.same({ "1 a invalid NAME_UNKNOWN: "
+      .. 'attribute name "colour": not registered with the app' }, app.failures(report))
     assert.equal(1, report.done)
     report = other:remove_attr { a = { "colour" } }
     assert.equal("NAME_UNKNOWN", report.failures[1].code)

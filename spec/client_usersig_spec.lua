@@ -142,8 +142,8 @@ describe("a client's UserSig", function()
 
   it("is made anew once when many requests were refused for it", function()
     local replies = { app.YES }
-    for i = 1, 20 do replies[i + 1] = { body = app.no(70001).body, delay_s = i * 0.02 } end
-    replies[22] = app.YES
+    for i = 1, 19 do replies[i + 1] = { body = app.no(70001).body, delay_s = i * 0.02 } end
+    replies[21] = app.YES
     server:says(replies)
     local calls = 0
     local other = app.client(server, { key = false, usersig = function()

@@ -49,7 +49,7 @@ describe("retry", function()
     assert.equal(4, world:counts().retries)
   end)
 
-  it("waits at most 50 ms * 2^(n-1), capped at 20 s, and takes all of that span", function()
+  it("waits at most 50 ms * 2^(n-1), capped at 20 s, and takes all of that span #slow", function()
     local least, most = {}, {}
     for seed = 1, 200 do
       local world = world_of(1, { attempts_max = 13, seed = seed })
@@ -247,7 +247,7 @@ describe("sign again", function()
 end)
 
 describe("split", function()
-  it("finds one bad user among 100 with at most 14 requests more, wherever he is", function()
+  it("finds one bad user among 100 with at most 14 requests more, wherever he is #slow", function()
     local most = 0
     for i = 1, 100 do
       local world = world_of(100)
@@ -347,7 +347,7 @@ describe("split", function()
     assert.same({ 100, 50, 50, 100, 100 }, sizes)
   end)
 
-  it("splits 64 batches at once, one bad user in each", function()
+  it("splits 64 batches at once, one bad user in each #slow", function()
     local bad = {}
     for i = 1, 6400, 100 do bad["u" .. i + i % 97] = true end
     local world = world_of(6400)

@@ -12,7 +12,9 @@ local C_ARROWS = {
   usersig = { "json", "buffer", "status" },
   pace = { "status" },
   pool = {},
-  batch = { "json", "pool", "buffer", "status" },
+  fault = { "buffer", "status" },
+  batch = { "pool", "buffer", "status" },
+  draft = { "batch", "fault", "json", "pool", "buffer", "status" },
   roster = { "batch", "pool", "buffer", "status" },
   trip = { "roster", "batch", "buffer", "status" },
   engine = { "trip", "roster", "batch", "pace", "backoff", "buffer", "status" },
@@ -23,7 +25,9 @@ local C_ARROWS = {
   lua_system = { "lua_core", "lua_bind", "status" },
   lua_usersig = { "lua_core", "lua_bind", "usersig", "buffer", "status" },
   lua_pace = { "lua_core", "lua_bind", "pace", "status" },
-  lua_engine = { "lua_core", "lua_bind", "engine", "batch", "pace", "buffer", "status" },
+  lua_update = { "lua_bind", "lua_compat", "draft", "batch", "fault" },
+  lua_engine = { "lua_core", "lua_bind", "lua_update", "engine", "draft", "pace", "buffer",
+    "status" },
   lua_curl = { "lua_bind", "curl_pool", "buffer", "status" },
 }
 
@@ -44,7 +48,7 @@ local TOP = {
   ["build"] = true, -- what make builds; never committed
 }
 
-local LINES_MAX = { c = 500, lua = 500, h = 200 }
+local LINES_MAX = { c = 600, lua = 500, h = 200 }
 local FUNCTION_LINES_MAX = 60
 
 -- ---- reading

@@ -47,7 +47,7 @@ end
 
 describe("a strict pace", function()
   for i, profile in ipairs(PROFILES) do
-    it("never has more than 100 arrivals in a second: " .. profile[1], function()
+    it(("never has more than 100 arrivals in a second: %s #slow"):format(profile[1]), function()
       for seed = 1, 3 do
         local seen = arrivals.simulate {
           paces = { core.pace(100, "strict") }, rtt_us = profile[2], seconds = 45,
@@ -61,7 +61,7 @@ describe("a strict pace", function()
     end)
   end
 
-  it("holds when each arrival is as late as can be, or as early, by turns", function()
+  it("holds when each arrival is as late as can be, or as early, by turns #slow", function()
     for _, rate in ipairs { 1, 2, 10, 100, 1000 } do
       local seen = arrivals.simulate {
         paces = { core.pace(rate, "strict") }, rtt_us = PROFILES[3][2], seconds = 10, seed = rate,
@@ -202,7 +202,7 @@ describe("slow down", function()
     assert(count <= 3, count)
   end)
 
-  it("keeps the limit while it creeps back", function()
+  it("keeps the limit while it creeps back #slow", function()
     for seed = 1, 3 do
       local pace = core.pace(100, "strict")
       local seen = arrivals.simulate {

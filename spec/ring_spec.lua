@@ -63,7 +63,7 @@ describe("a shared ring", function()
     assert.equal(0, (take(core.pace(1, "strict", name), 0)))
   end)
 
-  it("keeps the limit among four objects, and is fair", function()
+  it("keeps the limit among four objects, and is fair #slow", function()
     for i, rtt_us in ipairs(PROFILES) do
       local name, paces = rings.name(), {}
       for k = 1, 4 do paces[k] = core.pace(100, "strict", name) end
@@ -79,7 +79,7 @@ describe("a shared ring", function()
     end
   end)
 
-  it("keeps the highest limit when the rates differ", function()
+  it("keeps the highest limit when the rates differ #slow", function()
     local name = rings.name()
     local seen = arrivals.simulate {
       paces = { core.pace(100, "strict", name), core.pace(10, "strict", name) },

@@ -205,7 +205,7 @@ describe("the libcurl transport", function()
     assert.same({}, plain:requests())
   end)
 
-  it("gives a slow answer up in time, and says that it may have arrived", function()
+  it("gives a slow answer up in time, and says that it may have arrived #timing", function()
     open { timeout_ms = 300 }
     for _, server in ipairs { plain, secure } do
       server:says { { body = "late", delay_s = 1 }, { body = "in time" } }
@@ -250,7 +250,7 @@ describe("the libcurl transport", function()
     assert.equal(2, #plain:requests())
   end)
 
-  it("waits about as long as it was told when there is nothing", function()
+  it("waits about as long as it was told when there is nothing #timing", function()
     local started_us = core.now_us()
     while core.now_us() - started_us < 100000 do -- it may be early, but not a busy loop
       assert.is_nil(transport:wait(math.max(0, 100000 - (core.now_us() - started_us))))
@@ -288,7 +288,7 @@ describe("the libcurl transport", function()
     assert.same({ "PROXY", false }, { reply.status, reply.may_have_arrived })
   end)
 
-  it("asks no proxy of the environment for a server on loopback", function()
+  it("asks no proxy of the environment for a server on loopback #slow", function()
     for _, name in ipairs { "http_proxy", "all_proxy", "ALL_PROXY" } do
       local code = ([[
         local imattr = require "imattr"

@@ -122,7 +122,8 @@ describe("a UserSig", function()
   it("that cannot be read is said to be so", function()
     local text = sign()
     local cases = { "", "x", "eJw", text:sub(1, -2), text:sub(1, 40), " " .. text,
-      text .. "\n", text .. "_", text .. "=", text:sub(2), ("A"):rep(4), ("A"):rep(5000), "\0\0\0\0",
+      text .. "\n", text .. "_", text .. "=", text:sub(2), ("A"):rep(4), ("A"):rep(5000),
+      "\0\0\0\0",
       "eJyrVgrxCdYrSy1SslIy0jNQ0gHzM1NS80oy0zLBwokpuZl5" }
     for _, case in ipairs(cases) do
       local fields, err = usersig.open(case, { key = K })

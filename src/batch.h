@@ -1,6 +1,6 @@
 /*
-** batch: screens one update and renders it, in one pass, into the piece of a
-** request body that it will be. A body is then such pieces with commas.
+** batch: updates, screened and rendered (draft does that), and the request
+** bodies they make: such pieces with commas. Updates of one user merge.
 **
 ** Nothing here knows when or whether an update is sent: that is the engine's.
 */
@@ -11,16 +11,11 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "pool.h"
 
 /* Attributes one update can hold; an app has no more names than this (the
 ** vendor's im_set_attr_name: indexes "0" to "9"). */
 #define IMATTR_ATTRS_MAX 10
-
-/* Registered names a screen can know. */
-#define IMATTR_NAMES_MAX 16
-
-/* Longest attribute name (im_set_attr_name: 50 bytes). */
-#define IMATTR_NAME_BYTES_MAX 50
 
 /* How a command writes its users. */
 typedef enum imattr_shape {
@@ -32,81 +27,57 @@ typedef enum imattr_shape {
   IMATTR_SHAPE_COUNT
 } imattr_shape;
 
-/*
-** What an update is screened against. Filled by the caller; the texts of the
-** names are the caller's and must outlive the screen's use.
-*/
-typedef struct imattr_screen {
-  size_t account_bytes_max; /* 32 (Use Limits page), 36 for timpush */
-  size_t value_bytes_max;   /* 50 (im_set_attr: "cannot exceed 50 bytes") */
-  int knows_names;          /* are the registered names known? */
-  size_t name_count;
-  struct {
-    const char *text;
-    size_t len;
-  } names[IMATTR_NAMES_MAX];
-} imattr_screen;
-
-/* Why screening refused an update. Read by whoever writes the message. */
-typedef struct imattr_fault {
-  imattr_status status; /* ACCOUNT_EMPTY ... NUL_BYTE */
-  enum { IMATTR_IN_ACCOUNT, IMATTR_IN_NAME, IMATTR_IN_VALUE } where;
-  char name[IMATTR_NAME_BYTES_MAX + 1]; /* of the attribute, cut and cleaned */
-  const char *found; /* what stood there instead, when the type is wrong */
-  size_t actual;     /* bytes or attributes found; offset of a bad byte */
-  size_t limit;      /* bytes or attributes allowed */
-} imattr_fault;
-
 /* One screened, rendered update. Opaque, and never changed once made. */
 typedef struct imattr_update imattr_update;
 
-/* An update under the pen: one object serves any number of updates in turn.
-** Opaque. */
-typedef struct imattr_draft imattr_draft;
+/* A text with its length. */
+typedef struct imattr_span {
+  const char *text;
+  size_t len;
+} imattr_span;
 
-/* A draft of nothing. NULL when there is no memory. */
-imattr_draft *imattr_draft_create(void);
+/* What stands around a user and the attributes in a shape. */
+typedef struct imattr_marks {
+  imattr_span user_open;
+  imattr_span attrs_open;
+  imattr_span user_close;
+} imattr_marks;
 
-/* Frees the draft. The memory of its updates is the draft's: destroy the
-** updates before, or never touch them again. */
-void imattr_draft_destroy(imattr_draft *draft);
+/* No mark is longer than this. */
+#define IMATTR_MARK_MAX 32
 
-/*
-** Starts an update, dropping whatever the draft held. The screen must live as
-** long as the draft, unchanged. OK, NO_MEMORY, or a screening status with the
-*fault filled in.
-*/
-imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
-                                 const imattr_screen *screen,
-                                 const char *account, size_t len);
+const imattr_marks *imattr_shape_marks(imattr_shape shape);
 
-/* Adds an attribute with its value (SHAPE_SET). As begin. */
-imattr_status imattr_draft_set(imattr_draft *draft, const char *name,
-                               size_t name_len, const char *value,
-                               size_t value_len);
+/* One attribute in the text of an update: "name":"value", or "name" alone. */
+typedef struct imattr_piece {
+  uint16_t start;
+  uint16_t name_end;
+  uint16_t end;
+} imattr_piece;
 
-/* Adds the name of an attribute (SHAPE_REMOVE); a repeated one counts once.
-** As begin. */
-imattr_status imattr_draft_name(imattr_draft *draft, const char *name,
-                                size_t name_len);
+/* A rendered update that has no memory of its own yet. Filled by the caller. */
+typedef struct imattr_rendering {
+  imattr_shape shape;
+  imattr_span account; /* as it was given */
+  imattr_span text;    /* from user_open to user_close */
+  size_t head_len;     /* of the text: up to and with attrs_open */
+  const imattr_piece *pieces;
+  size_t piece_count;
+} imattr_rendering;
 
-/* Notes a fault that only the caller can see: `found`, a text that lives as
-** long as the program ("a boolean"), stands where something else should.
-** `name` is the attribute's, or NULL. Returns `status`. */
-imattr_status imattr_draft_refuse(imattr_draft *draft, imattr_status status,
-                                  const char *found, const char *name,
-                                  size_t name_len);
+/* Blocks of a pool for updates have this size; a longer update is allocated
+** for itself. */
+#define IMATTR_UPDATE_BLOCK_SIZE 512
 
-/* Ends the update and hands it over (destroy it with imattr_update_destroy).
-** OK; ATTRS_EMPTY when the shape wants attributes and none came; NO_MEMORY. */
-imattr_status imattr_draft_finish(imattr_draft *draft, imattr_update **update);
+/* A copy of the rendering, in a block of the pool, which must outlive it.
+** NULL when there is no memory. */
+imattr_update *imattr_update_create(imattr_pool *pool,
+                                    const imattr_rendering *rendering);
 
-/* Why the last call was refused; valid until the next begin. */
-const imattr_fault *imattr_draft_fault(const imattr_draft *draft);
-
-/* Appends the sentence for a fault, with value and limit. OK or NO_MEMORY. */
-imattr_status imattr_fault_message(const imattr_fault *fault,
-                                   imattr_buffer *message);
+/* Where the same name is among the first `count` pieces; `count`: nowhere. Two
+** names are equal when their rendered forms are: writing JSON is one to one. */
+size_t imattr_piece_find(const char *text, const imattr_piece *pieces,
+                         size_t count, const char *name, size_t name_len);
 
 void imattr_update_destroy(imattr_update *update);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "lua_update.h"
 
 #define ENGINE "imattr.engine"
 
@@ -42,126 +43,6 @@ static size_t check_lane(lua_State *L, int index, const holder *held) {
 
 /* {===== push ===== */
 
-/* What stands at `index`, as words: "a boolean", "null". */
-static const char *found(lua_State *L, int index) {
-  switch (lua_type(L, index)) {
-    case LUA_TNIL: return "nothing";
-    case LUA_TBOOLEAN: return "a boolean";
-    case LUA_TNUMBER: return "a number";
-    case LUA_TSTRING: return "a string";
-    case LUA_TTABLE: return "a table";
-    case LUA_TFUNCTION: return "a function";
-    case LUA_TLIGHTUSERDATA:
-      return lua_touserdata(L, index) == NULL ? "null" : "a userdata";
-    default: return "an object";
-  }
-}
-
-#define DIGITS_SIZE 24
-
-/* The digits of the number at `index`; or 0, and in *what the words for what
-** it is instead of an integer that every Lua counts exactly. */
-static size_t integer_digits(lua_State *L, int index, char digits[DIGITS_SIZE],
-                             const char **what) {
-  lua_Number number = lua_tonumber(L, index);
-  int64_t integer;
-  if (imattr_lua_toint64(L, index, &integer)) {
-    return (size_t)snprintf(digits, DIGITS_SIZE, "%" PRId64, integer);
-  }
-  if (number > -1e15 && number < 1e15) {
-    *what = "a fraction";
-  } else {
-    *what = number > 0 || number < 0 ? "a number beyond 2^53" : "not a number";
-  }
-  return 0;
-}
-
-/* One pair of an Attrs object: key at -2, value at -1. Must not raise and
-** must not turn the key into a string. */
-static imattr_status draft_pair(lua_State *L, imattr_draft *draft) {
-  char digits[DIGITS_SIZE];
-  size_t name_len, value_len;
-  const char *name, *value, *what = NULL;
-  if (lua_type(L, -2) != LUA_TSTRING) {
-    return imattr_draft_refuse(draft, IMATTR_NAME_TYPE, found(L, -2), NULL, 0);
-  }
-  name = lua_tolstring(L, -2, &name_len);
-  switch (lua_type(L, -1)) {
-    case LUA_TSTRING:
-      value = lua_tolstring(L, -1, &value_len);
-      return imattr_draft_set(draft, name, name_len, value, value_len);
-    case LUA_TNUMBER:
-      value_len = integer_digits(L, -1, digits, &what);
-      if (value_len > 0) {
-        return imattr_draft_set(draft, name, name_len, digits, value_len);
-      }
-      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, what, name,
-                                 name_len);
-    default:
-      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, found(L, -1), name,
-                                 name_len);
-  }
-}
-
-/* The Attrs object at `index`. */
-static imattr_status draft_pairs(lua_State *L, int index, imattr_draft *draft) {
-  imattr_status status = IMATTR_OK;
-  lua_pushnil(L);
-  while (status == IMATTR_OK && lua_next(L, index) != 0) {
-    status = draft_pair(L, draft);
-    lua_pop(L, 1);
-  }
-  return status;
-}
-
-/* The Attrs array at `index`. */
-static imattr_status draft_names(lua_State *L, int index, imattr_draft *draft) {
-  imattr_status status = IMATTR_OK;
-  int count = (int)lua_rawlen(L, index);
-  int i;
-  for (i = 1; status == IMATTR_OK && i <= count; i++) {
-    lua_rawgeti(L, index, i);
-    if (lua_type(L, -1) == LUA_TSTRING) {
-      size_t len;
-      const char *name = lua_tolstring(L, -1, &len);
-      status = imattr_draft_name(draft, name, len);
-    } else {
-      status =
-          imattr_draft_refuse(draft, IMATTR_NAME_TYPE, found(L, -1), NULL, 0);
-    }
-    lua_pop(L, 1);
-  }
-  return status;
-}
-
-/* Screens and renders the account at `index` with the attributes behind it. */
-static imattr_status draft_update(lua_State *L, holder *held, size_t lane,
-                                  int index, imattr_update **update) {
-  imattr_shape shape = held->shapes[lane];
-  imattr_status status;
-  const char *account;
-  size_t len;
-  if (lua_type(L, index) != LUA_TSTRING) {
-    return imattr_draft_refuse(held->draft, IMATTR_ACCOUNT_TYPE,
-                               found(L, index), NULL, 0);
-  }
-  account = lua_tolstring(L, index, &len);
-  status = imattr_draft_begin(held->draft, shape, &held->screen, account, len);
-  if (status == IMATTR_OK && shape <= IMATTR_SHAPE_REMOVE) {
-    index++;
-    if (!lua_istable(L, index)) {
-      status = imattr_draft_refuse(held->draft, IMATTR_ATTRS_TYPE,
-                                   found(L, index), NULL, 0);
-    } else if (shape == IMATTR_SHAPE_SET) {
-      status = draft_pairs(L, index, held->draft);
-    } else {
-      status = draft_names(L, index, held->draft);
-    }
-  }
-  return status == IMATTR_OK ? imattr_draft_finish(held->draft, update)
-                             : status;
-}
-
 /* Screens an update and hands it to the engine. OK, a screening status, FULL
 ** or NO_MEMORY. */
 static imattr_status push_update(lua_State *L, holder *held, size_t lane,
@@ -171,7 +52,8 @@ static imattr_status push_update(lua_State *L, holder *held, size_t lane,
   if (imattr_engine_room(held->engine) == 0) {
     return IMATTR_FULL;
   }
-  status = draft_update(L, held, lane, index, &update);
+  status = imattr_lua_draft(L, held->draft, held->shapes[lane], &held->screen,
+                            index, &update);
   if (status == IMATTR_OK) {
     status = imattr_engine_push(held->engine, lane, update, ticket);
     if (status != IMATTR_OK) {

@@ -38,11 +38,12 @@ void imattr_pool_clear(imattr_pool *pool) {
 /* Cuts a new chunk into free blocks. */
 static void grow(imattr_pool *pool) {
   link *chunk = malloc(sizeof *chunk + BLOCKS_PER_CHUNK * pool->block_size);
-  char *block = (char *)(chunk + 1);
+  char *block;
   int i;
   if (chunk == NULL) {
     return;
   }
+  block = (char *)(chunk + 1);
   chunk->next = pool->chunks;
   pool->chunks = chunk;
   for (i = 0; i < BLOCKS_PER_CHUNK; i++) {

@@ -1,0 +1,304 @@
+/*
+** draft: one buffer, written from front to back and used again for the next
+** update. Room is reserved before each attribute, so that writing is plain.
+*/
+#include "draft.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+
+/* A rendered name, kept: an app has ten names and a run uses them again and
+** again. Longer ones are rendered each time. */
+#define KEPT_TEXT_MAX 64
+typedef struct kept_name {
+  size_t len;
+  imattr_span text; /* of `bytes` */
+  char name[KEPT_TEXT_MAX];
+  char bytes[KEPT_TEXT_MAX];
+} kept_name;
+
+struct imattr_draft {
+  imattr_shape shape;
+  const imattr_screen *screen;
+  imattr_span account;
+  size_t head_len;
+  size_t piece_count;
+  imattr_piece pieces[IMATTR_ATTRS_MAX];
+  imattr_buffer text;
+  imattr_fault fault;
+  imattr_pool pool; /* of the updates */
+  kept_name kept[IMATTR_ATTRS_MAX];
+  size_t kept_count;
+  size_t kept_next; /* where the next name is likely to be found */
+};
+
+static imattr_status refuse(imattr_draft *draft, imattr_status status,
+                            size_t actual, size_t limit) {
+  draft->fault.status = status;
+  draft->fault.actual = actual;
+  draft->fault.limit = limit;
+  return status;
+}
+
+imattr_status imattr_draft_refuse(imattr_draft *draft, imattr_status status,
+                                  const char *found, const char *name,
+                                  size_t name_len) {
+  imattr_fault_name(&draft->fault, name == NULL ? "" : name, name_len);
+  draft->fault.found = found;
+  return refuse(draft, status, 0, 0);
+}
+
+const imattr_fault *imattr_draft_fault(const imattr_draft *draft) {
+  return &draft->fault;
+}
+
+imattr_draft *imattr_draft_create(void) {
+  imattr_draft *draft = calloc(1, sizeof *draft);
+  if (draft != NULL) {
+    imattr_buffer_init(&draft->text);
+    imattr_pool_init(&draft->pool, IMATTR_UPDATE_BLOCK_SIZE);
+  }
+  return draft;
+}
+
+void imattr_draft_destroy(imattr_draft *draft) {
+  if (draft != NULL) {
+    imattr_buffer_clear(&draft->text);
+    imattr_pool_clear(&draft->pool);
+    free(draft);
+  }
+}
+
+/* Appends a span; room for it has been reserved. */
+static void write_span(imattr_draft *draft, imattr_span added) {
+  memcpy(draft->text.data + draft->text.len, added.text, added.len);
+  draft->text.len += added.len;
+}
+
+/* Appends a JSON string; room for it has been reserved. A fault in it is noted
+** with its place. */
+static imattr_status write_string(imattr_draft *draft, const char *text,
+                                  size_t len) {
+  size_t offset = 0;
+  char *end =
+      imattr_json_write(draft->text.data + draft->text.len, text, len, &offset);
+  if (end == NULL) {
+    return refuse(draft,
+                  text[offset] == '\0' ? IMATTR_NUL_BYTE : IMATTR_NOT_UTF8,
+                  offset, 0);
+  }
+  draft->text.len = (size_t)(end - draft->text.data);
+  return IMATTR_OK;
+}
+
+static imattr_status screen_account(imattr_draft *draft, size_t len) {
+  size_t most = draft->screen->account_bytes_max;
+  if (len == 0) {
+    return refuse(draft, IMATTR_ACCOUNT_EMPTY, 0, 0);
+  }
+  if (len > most && draft->shape != IMATTR_SHAPE_WHOLE) {
+    return refuse(draft, IMATTR_ACCOUNT_TOO_LONG, len, most);
+  }
+  return imattr_buffer_reserve(&draft->text,
+                               IMATTR_JSON_SIZE(len) + 2 * IMATTR_MARK_MAX);
+}
+
+imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
+                                 const imattr_screen *screen,
+                                 const char *account, size_t len) {
+  const imattr_marks *marks = imattr_shape_marks(shape);
+  imattr_status status;
+  draft->shape = shape;
+  draft->screen = screen;
+  draft->account.text = account;
+  draft->account.len = len;
+  draft->piece_count = 0;
+  draft->text.len = 0;
+  draft->fault.where = IMATTR_IN_ACCOUNT;
+  draft->fault.name[0] = '\0';
+  status = screen_account(draft, len);
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  if (shape == IMATTR_SHAPE_WHOLE) {
+    write_span(draft, draft->account);
+  } else {
+    write_span(draft, marks->user_open);
+    status = write_string(draft, account, len);
+    write_span(draft, marks->attrs_open);
+  }
+  draft->head_len = draft->text.len;
+  return status;
+}
+
+static int is_registered(const imattr_screen *screen, const char *name,
+                         size_t len) {
+  size_t i;
+  for (i = 0; i < screen->name_count; i++) {
+    if (screen->names[i].len == len &&
+        memcmp(screen->names[i].text, name, len) == 0) {
+      return 1;
+    }
+  }
+  return !screen->knows_names;
+}
+
+static imattr_status screen_name(imattr_draft *draft, const char *name,
+                                 size_t len) {
+  if (len == 0) {
+    draft->fault.name[0] = '\0';
+    return refuse(draft, IMATTR_NAME_EMPTY, 0, 0);
+  }
+  imattr_fault_name(&draft->fault, name, len);
+  if (len > IMATTR_NAME_BYTES_MAX) {
+    return refuse(draft, IMATTR_NAME_TOO_LONG, len, IMATTR_NAME_BYTES_MAX);
+  }
+  if (!is_registered(draft->screen, name, len)) {
+    return refuse(draft, IMATTR_NAME_UNKNOWN, 0, 0);
+  }
+  return IMATTR_OK;
+}
+
+/* The kept form of a name, or NULL. Names come in much the same order from
+** user to user, so the search begins behind the last one found. */
+static const kept_name *find_kept(imattr_draft *draft, const char *name,
+                                  size_t len) {
+  size_t left;
+  for (left = draft->kept_count; left > 0; left--) {
+    const kept_name *kept = &draft->kept[draft->kept_next];
+    draft->kept_next++;
+    if (draft->kept_next >= draft->kept_count) {
+      draft->kept_next = 0;
+    }
+    if (kept->len == len && memcmp(kept->name, name, len) == 0) {
+      return kept;
+    }
+  }
+  return NULL;
+}
+
+/* Keeps a name that was just rendered as the text from `start` on. */
+static void keep(imattr_draft *draft, const char *name, size_t len,
+                 size_t start) {
+  kept_name *kept = &draft->kept[draft->kept_count];
+  size_t text_len = draft->text.len - start;
+  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len <= KEPT_TEXT_MAX) {
+    draft->kept_count++;
+    kept->len = len;
+    kept->text.text = kept->bytes;
+    kept->text.len = text_len;
+    memcpy(kept->name, name, len);
+    memcpy(kept->bytes, draft->text.data + start, text_len);
+  }
+}
+
+/* Screens and renders a name; one that is kept has been screened before. */
+static imattr_status write_name(imattr_draft *draft, const char *name,
+                                size_t len) {
+  const kept_name *kept = find_kept(draft, name, len);
+  size_t start = draft->text.len;
+  imattr_status status;
+  if (kept != NULL) {
+    write_span(draft, kept->text);
+    return IMATTR_OK;
+  }
+  status = screen_name(draft, name, len);
+  if (status == IMATTR_OK) {
+    status = write_string(draft, name, len);
+  }
+  if (status == IMATTR_OK) {
+    keep(draft, name, len, start);
+  }
+  return status;
+}
+
+/* Writes the comma and the name of the next piece, and reserves room for its
+** value. */
+static imattr_status begin_piece(imattr_draft *draft, const char *name,
+                                 size_t len, size_t value_max,
+                                 imattr_piece *next) {
+  imattr_status status = imattr_buffer_reserve(
+      &draft->text, IMATTR_JSON_SIZE(IMATTR_NAME_BYTES_MAX) +
+                        IMATTR_JSON_SIZE(value_max) + 2 * IMATTR_MARK_MAX);
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  draft->fault.where = IMATTR_IN_NAME;
+  if (draft->piece_count > 0) {
+    draft->text.data[draft->text.len++] = ',';
+  }
+  next->start = (uint16_t)draft->text.len;
+  status = write_name(draft, name, len);
+  next->name_end = (uint16_t)draft->text.len;
+  next->end = next->name_end;
+  return status;
+}
+
+/* Adds a finished piece, if there is room for it. */
+static imattr_status add_piece(imattr_draft *draft, imattr_piece added) {
+  if (draft->piece_count == IMATTR_ATTRS_MAX) {
+    return refuse(draft, IMATTR_TOO_MANY_ATTRS, IMATTR_ATTRS_MAX + 1,
+                  IMATTR_ATTRS_MAX);
+  }
+  draft->pieces[draft->piece_count++] = added;
+  return IMATTR_OK;
+}
+
+imattr_status imattr_draft_set(imattr_draft *draft, const char *name,
+                               size_t name_len, const char *value,
+                               size_t value_len) {
+  size_t most = draft->screen->value_bytes_max;
+  imattr_piece next = {0, 0, 0};
+  imattr_status status = begin_piece(draft, name, name_len, most, &next);
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  draft->fault.where = IMATTR_IN_VALUE;
+  draft->text.data[draft->text.len++] = ':';
+  status = value_len > most
+               ? refuse(draft, IMATTR_VALUE_TOO_LONG, value_len, most)
+               : write_string(draft, value, value_len);
+  if (status != IMATTR_OK) {
+    imattr_fault_name(&draft->fault, name, name_len);
+    return status;
+  }
+  next.end = (uint16_t)draft->text.len;
+  return add_piece(draft, next);
+}
+
+imattr_status imattr_draft_name(imattr_draft *draft, const char *name,
+                                size_t name_len) {
+  size_t before = draft->text.len;
+  imattr_piece next = {0, 0, 0};
+  imattr_status status = begin_piece(draft, name, name_len, 0, &next);
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  if (imattr_piece_find(draft->text.data, draft->pieces, draft->piece_count,
+                        draft->text.data + next.start,
+                        (size_t)next.name_end - next.start) <
+      draft->piece_count) {
+    draft->text.len = before; /* a repeated one counts once */
+    return IMATTR_OK;
+  }
+  return add_piece(draft, next);
+}
+
+imattr_status imattr_draft_finish(imattr_draft *draft, imattr_update **update) {
+  imattr_rendering rendering;
+  if (draft->shape <= IMATTR_SHAPE_REMOVE && draft->piece_count == 0) {
+    return refuse(draft, IMATTR_ATTRS_EMPTY, 0, 0);
+  }
+  write_span(draft, imattr_shape_marks(draft->shape)->user_close);
+  rendering.shape = draft->shape;
+  rendering.account = draft->account;
+  rendering.text.text = draft->text.data;
+  rendering.text.len = draft->text.len;
+  rendering.head_len = draft->head_len;
+  rendering.pieces = draft->pieces;
+  rendering.piece_count = draft->piece_count;
+  *update = imattr_update_create(&draft->pool, &rendering);
+  return *update == NULL ? IMATTR_NO_MEMORY : IMATTR_OK;
+}
