@@ -35,9 +35,9 @@ CURL = status buffer curl_pool lua_bind lua_curl
 OUT = $(if $(filter release,$(MODE)),build,build/$(MODE))
 
 FEATURES = -std=c99 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
-HARDEN = -fPIC -fvisibility=hidden -fstack-protector-strong
+HARDEN = -fPIC -fno-plt -fvisibility=hidden -fstack-protector-strong
 
-FLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2
+FLAGS_release = -O3 -g -D_FORTIFY_SOURCE=2
 FLAGS_debug = -O0 -g
 FLAGS_asan = -O1 -g -fno-omit-frame-pointer \
   -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -186,7 +186,7 @@ $(call of,backoff): src/backoff.h
 $(call of,pace): src/pace.h src/status.h
 $(call of,json): src/buffer.h src/json.h src/status.h
 $(call of,pool): src/pool.h
-$(call of,fault): src/buffer.h src/fault.h src/status.h
+$(call of,fault): src/buffer.h src/fault.h src/json.h src/status.h
 $(call of,batch): src/batch.h src/buffer.h src/pool.h src/status.h
 $(call of,draft): src/batch.h src/buffer.h src/draft.h src/fault.h src/json.h src/pool.h \
   src/status.h

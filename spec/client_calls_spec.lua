@@ -124,7 +124,6 @@ describe("a call of a client", function()
   end)
 
   it("that ended by a raise has no good report", function()
-    pending("LUA-24: ok is true when should_stop or on_progress raised at once, and error is nil")
     for _, name in ipairs { "on_result", "on_progress", "should_stop" } do
       pcall(client.set_attr, client, app.users(350), { [name] = function() error("x") end })
       assert.is_false(client:last_report().ok, name)
@@ -159,7 +158,6 @@ describe("a call of a client", function()
 
   it("passes on nil and false that an iterator raised", function()
     assert.is_nil(raised(client.set_attr, client, raising_after(1, nil)))
-    pending("LUA-18: false becomes nil")
     assert.is_false(raised(client.set_attr, client, raising_after(1, false)))
     assert.equal("SOURCE_FAILED", client:last_report().error.code)
   end)
@@ -261,7 +259,6 @@ describe("a call of a client", function()
   end)
 
   it("passes on what on_result raised about users that were left over, too", function()
-    pending("LUA-27: the report is the one before")
     local before = client:set_attr(app.users(1))
     local value = {}
     assert.equal(value, raised(client.set_attr, client, app.users(20000), {

@@ -295,7 +295,8 @@ describe("a client's input", function()
       app.counts(report))
     assert.is_false(report.ok)
     for i, case in ipairs(BAD_USERS) do
-      local given = type(case[1]) == "table" and case[1].To_Account or nil
+      local given
+      if type(case[1]) == "table" then given = case[1].To_Account end
       assert.same({ index = 2 * i - 1, account = given, fate = "invalid", code = case[2],
         message = case[3], attempts = 0 }, report.failures[i])
     end

@@ -260,6 +260,30 @@ describe("the order of one user", function()
     assert.equal(1, world:counts().merged)
   end)
 
+  it("keeps thousands of users apart, one update in flight and one held for each", function()
+    local engine = core.engine(virtual.config { queue_max = 4000, in_flight_max = 100 })
+    local function push(value)
+      for i = 1, 4000 do assert(engine:push(SET, "u" .. i, { x = value })) end
+    end
+    local function send()
+      local ids = {}
+      while true do
+        local answer, id = engine:next(0)
+        if answer ~= "ready" then return ids end
+        ids[#ids + 1] = id
+      end
+    end
+    push("1")
+    local first = send()
+    assert.equal(40, #first)
+    push("2")
+    assert.equal(0, #send())
+    for _, id in ipairs(first) do assert(engine:feed(id, 0, "delivered")) end
+    for _, id in ipairs(send()) do assert(engine:feed(id, 0, "delivered")) end
+    assert.equal(8000, engine:counts().done)
+    assert.equal(80, engine:counts().requests)
+  end)
+
   it("sends a user again after each end of his request", function()
     for _, verdict in ipairs { "delivered", "split", "give_up", "skip" } do
       local world = virtual.world()

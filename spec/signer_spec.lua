@@ -166,7 +166,7 @@ describe("a key", function()
     end
   end)
 
-  pending("read up to 512 bytes: is not cut where a file is read no further", function()
+  it("is not cut where a file is read no further", function()
     local sig = from_file((" "):rep(500) .. KEY)
     assert(not sig or sig == open(new_signer():sign(1, "a", 1, 1))["TLS.sig"])
   end)
@@ -208,6 +208,20 @@ describe("what is no UserSig", function()
   } do
     it("does not open: " .. case[1], function() assert_bad(case[2]) end)
   end
+
+  it("is one with something behind it", function()
+    local signer = new_signer()
+    for i = 1, 20 do
+      local usersig = signer:sign(1, ("a"):rep(i), 1, 1)
+      if usersig:sub(-1) ~= "_" then -- no padding: the rest decodes too
+        assert.is_string((core.usersig_unpack(usersig)))
+        assert_bad(usersig .. "AAAA")
+        assert_bad(usersig .. usersig)
+        return
+      end
+    end
+    error("none without padding")
+  end)
 
   it("is one that is cut anywhere", function()
     for len = 0, #good - 1 do assert_bad(good:sub(1, len)) end

@@ -242,7 +242,6 @@ describe("the libcurl transport", function()
   end)
 
   it("sends no request twice by itself", function()
-    pending("LUA-25: libcurl repeats what a used connection gave no answer to, without a slot")
     plain:says { { body = "1" }, { cut = "before" }, { body = "3" } }
     assert.equal("1", ask(plain.endpoint).body)
     local reply = ask(plain.endpoint, 2)

@@ -23,7 +23,9 @@ typedef struct curl_call {
   struct curl_call *all;  /* among all, to free them */
   CURL *easy;
   uint64_t id;
-  imattr_buffer body;
+  const char *body; /* the caller's */
+  size_t body_len;
+  size_t body_sent;
   imattr_buffer reply;
   imattr_status reading; /* NO_MEMORY, REPLY_TOO_LARGE: why reading ended */
   int is_in_flight;
@@ -55,6 +57,20 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *to) {
   }
   call->reading = imattr_buffer_append(&call->reply, bytes, len);
   return call->reading == IMATTR_OK ? len : 0;
+}
+
+/* Gives libcurl the body, once. It cannot be rewound, on purpose: libcurl would
+** else send a request again by itself when a kept connection turns out to be
+** dead, without a slot, and so faster than the pace. It fails instead, and the
+** engine decides. */
+static size_t on_read(char *bytes, size_t size, size_t count, void *from) {
+  curl_call *call = from;
+  size_t len = size * count;
+  size_t left = call->body_len - call->body_sent;
+  len = len < left ? len : left;
+  memcpy(bytes, call->body + call->body_sent, len);
+  call->body_sent += len;
+  return len;
 }
 
 /* Keeps the Date header. */
@@ -114,6 +130,8 @@ static int set_up(const imattr_curl_pool *pool, curl_call *call) {
          curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->reason) ==
              CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) ==
@@ -126,7 +144,6 @@ static void destroy_call(curl_call *call) {
   if (call->easy != NULL) {
     curl_easy_cleanup(call->easy);
   }
-  imattr_buffer_clear(&call->body);
   imattr_buffer_clear(&call->reply);
   free(call);
 }
@@ -137,7 +154,6 @@ static curl_call *create_call(imattr_curl_pool *pool) {
   if (made == NULL) {
     return NULL;
   }
-  imattr_buffer_init(&made->body);
   imattr_buffer_init(&made->reply);
   made->easy = curl_easy_init();
   if (made->easy == NULL || !set_up(pool, made)) {
@@ -246,23 +262,19 @@ void imattr_curl_pool_destroy(imattr_curl_pool *pool) {
 
 static imattr_status fill(curl_call *call, uint64_t id, const char *url,
                           const char *body, size_t body_len) {
-  imattr_status status;
   call->id = id;
   call->reading = IMATTR_OK;
   call->reply.len = 0;
-  call->body.len = 0;
   call->date[0] = '\0';
   call->reason[0] = '\0';
-  status = imattr_buffer_append(&call->body, body, body_len);
-  if (status == IMATTR_OK &&
-      (curl_easy_setopt(call->easy, CURLOPT_URL, url) != CURLE_OK ||
-       curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-                        (curl_off_t)body_len) != CURLE_OK ||
-       curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->body.data) !=
-           CURLE_OK)) {
-    status = IMATTR_NO_MEMORY;
-  }
-  return status;
+  call->body = body;
+  call->body_len = body_len;
+  call->body_sent = 0;
+  return curl_easy_setopt(call->easy, CURLOPT_URL, url) == CURLE_OK &&
+                 curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                                  (curl_off_t)body_len) == CURLE_OK
+             ? IMATTR_OK
+             : IMATTR_NO_MEMORY;
 }
 
 imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,

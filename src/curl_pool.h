@@ -50,7 +50,8 @@ imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
 /* Breaks off what is in flight and closes every connection. NULL is fine. */
 void imattr_curl_pool_destroy(imattr_curl_pool *pool);
 
-/* Queues a POST; it leaves with the next wait. URL and body are copied. OK or
+/* Queues a POST; it leaves with the next wait. The URL is copied; the body is
+** not: it must stay until the reply is taken or the pool destroyed. OK or
 ** NO_MEMORY. */
 imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
                                      const char *url, const char *body,

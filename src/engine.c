@@ -11,7 +11,7 @@
 **   SLOW_DOWN   -                             waits; its pace slows
 **   RESIGN      -                             waits for nothing; 2nd: STOP
 **   SPLIT       refused if alone              becomes two trips that wait
-**   STOP        not_sent                      ends; the run stops
+**   STOP        unknown / not_sent            ends; the run stops
 **   GIVE_UP     unknown / not_sent            ends
 **   SKIP        not_sent                      ends
 **

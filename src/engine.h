@@ -91,7 +91,8 @@ typedef enum imattr_answer {
   IMATTR_NO_ANSWER /* no memory to write the body; nothing has changed */
 } imattr_answer;
 
-/* A request to send. The body lives until the next call with this engine. */
+/* A request to send. The body stays where it is, unchanged, until the request
+** is fed or the engine destroyed. */
 typedef struct imattr_request {
   uint64_t id;      /* of this attempt; feed wants it back */
   size_t lane;      /* which command */

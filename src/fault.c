@@ -3,17 +3,23 @@
 
 #include <stdio.h>
 
+#include "json.h"
+
 void imattr_fault_name(imattr_fault *fault, const char *name, size_t len) {
+  char scratch[IMATTR_JSON_SIZE(IMATTR_NAME_BYTES_MAX)];
   size_t i;
+  int is_text;
   if (len > IMATTR_NAME_BYTES_MAX) {
     len = IMATTR_NAME_BYTES_MAX;
     while (len > 0 && ((unsigned char)name[len] & 0xC0) == 0x80) {
       len--; /* not in the middle of a sequence */
     }
   }
+  is_text = imattr_json_write(scratch, name, len, &i) != NULL;
   for (i = 0; i < len; i++) {
     unsigned char byte = (unsigned char)name[i];
-    fault->name[i] = byte < 0x20 || byte == 0x7F ? '?' : name[i];
+    int is_shown = byte >= 0x20 && byte != 0x7F && (byte < 0x7F || is_text);
+    fault->name[i] = is_shown ? name[i] : '?';
   }
   fault->name[len] = '\0';
 }

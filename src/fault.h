@@ -19,8 +19,8 @@ typedef struct imattr_fault {
   size_t limit;      /* bytes or attributes allowed */
 } imattr_fault;
 
-/* Notes the attribute's name: what fits of it, with control characters shown
-** as `?`. */
+/* Notes the attribute's name: what fits of it, with control characters, and
+** what is not UTF-8, shown as `?`. */
 void imattr_fault_name(imattr_fault *fault, const char *name, size_t len);
 
 /* Appends the sentence for a fault, with value and limit. OK or NO_MEMORY. */

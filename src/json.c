@@ -87,22 +87,40 @@ static int are_plain(uint64_t eight) {
           EACH(0x80)) == 0;
 }
 
+/* Copies eight bytes if all are plain; tells whether it did. */
+static int copy_plain(char *out, const unsigned char *in) {
+  uint64_t eight;
+  memcpy(&eight, in, sizeof eight);
+  if (!are_plain(eight)) {
+    return 0;
+  }
+  memcpy(out, &eight, sizeof eight);
+  return 1;
+}
+
+/* Copies what is plain at the beginning, eight bytes at a time; the last eight
+** may overlap those before. Returns how many bytes. */
+static size_t copy_plain_start(char *out, const unsigned char *in, size_t len) {
+  const size_t step = sizeof(uint64_t);
+  size_t done = 0;
+  while (len - done >= step && copy_plain(out + done, in + done)) {
+    done += step;
+  }
+  if (done > 0 && len - done < step &&
+      copy_plain(out + len - step, in + len - step)) {
+    done = len;
+  }
+  return done;
+}
+
 char *imattr_json_write(char *out, const char *text, size_t len,
                         size_t *offset) {
   const unsigned char *in = (const unsigned char *)text;
-  size_t i = 0;
+  size_t i;
   *out++ = '"';
+  i = copy_plain_start(out, in, len);
+  out += i;
   while (i < len) {
-    uint64_t eight;
-    if (len - i >= sizeof eight) {
-      memcpy(&eight, in + i, sizeof eight);
-      if (are_plain(eight)) {
-        memcpy(out, &eight, sizeof eight);
-        out += sizeof eight;
-        i += sizeof eight;
-        continue;
-      }
-    }
     if (is_plain(in[i])) {
       *out++ = text[i++];
     } else if (in[i] >= 0x80) {

@@ -30,7 +30,11 @@
 
 #define imattr_lua_newobject(L, size) lua_newuserdata((L), (size))
 #define imattr_lua_keep(L, index) lua_setfenv((L), (index))
-#define imattr_lua_isinteger(L, index) ((void)(L), (void)(index), 0)
+static inline int imattr_lua_isinteger(lua_State *L, int index) {
+  (void)L;
+  (void)index;
+  return 0; /* a number is a double */
+}
 #define imattr_lua_pushint64(L, value) lua_pushnumber((L), (lua_Number)(value))
 #define lua_rawlen(L, index) lua_objlen((L), (index))
 

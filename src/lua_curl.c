@@ -16,13 +16,16 @@ static imattr_curl_pool *check_pool(lua_State *L) {
   return imattr_lua_check(L, 1, POOL);
 }
 
-/* pool:start(id, url, body). Raises when there is no memory. */
+/* pool:start(id, url, body, body_len). The body is a string or a pointer that
+** another module lends; the caller keeps either alive until the reply was
+** taken. Raises when there is no memory. */
 static int l_pool_start(lua_State *L) {
   imattr_curl_pool *pool = check_pool(L);
   int64_t id = imattr_lua_checktime(L, 2);
   const char *url = luaL_checkstring(L, 3);
-  size_t len;
-  const char *body = luaL_checklstring(L, 4, &len);
+  size_t len = (size_t)imattr_lua_checkint(L, 5, 0, INT_MAX);
+  const char *body =
+      lua_islightuserdata(L, 4) ? lua_touserdata(L, 4) : luaL_checkstring(L, 4);
   if (imattr_curl_pool_start(pool, (uint64_t)id, url, body, len) != IMATTR_OK) {
     return luaL_error(L, "not enough memory");
   }

@@ -103,19 +103,23 @@ static int l_engine_push(lua_State *L) {
   return 1;
 }
 
-/* Pushes the user object at the top of the stack, which grows by two. */
+/* Where l_engine_push_users keeps things on the stack. */
+enum { USERS = 3, ACCOUNT_KEY, ATTRS_KEY, USER, ACCOUNT, ATTRS };
+
+/* Pushes the user object at USER. */
 static imattr_status push_user(lua_State *L, holder *held, size_t lane,
                                uint64_t *ticket) {
-  int index = lua_gettop(L);
-  if (!lua_istable(L, index)) {
+  if (!lua_istable(L, USER)) {
     return imattr_draft_refuse(held->draft, IMATTR_USER_TYPE, "", NULL, 0);
   }
-  lua_getfield(L, index, "To_Account");
-  lua_getfield(L, index, "Attrs");
-  if (lua_isnil(L, index + 1)) {
+  lua_pushvalue(L, ACCOUNT_KEY);
+  lua_gettable(L, USER);
+  lua_pushvalue(L, ATTRS_KEY);
+  lua_gettable(L, USER);
+  if (lua_isnil(L, ACCOUNT)) {
     return imattr_draft_refuse(held->draft, IMATTR_USER_TYPE, "", NULL, 0);
   }
-  return push_update(L, held, lane, index + 1, ticket);
+  return push_update(L, held, lane, ACCOUNT, ticket);
 }
 
 /*
@@ -132,14 +136,16 @@ static int l_engine_push_users(lua_State *L) {
   int last = (int)imattr_lua_checkint(L, 5, 0, INT32_MAX - 1);
   imattr_status status = IMATTR_OK;
   uint64_t ticket;
-  luaL_checktype(L, 3, LUA_TTABLE);
+  luaL_checktype(L, USERS, LUA_TTABLE);
   luaL_checkstack(L, 8, "attributes");
-  lua_settop(L, 3);
+  lua_settop(L, USERS);
+  lua_pushliteral(L, "To_Account");
+  lua_pushliteral(L, "Attrs");
   while (first <= last && status == IMATTR_OK) {
-    lua_rawgeti(L, 3, first); /* 4: the user */
+    lua_rawgeti(L, USERS, first);
     status = push_user(L, held, lane, &ticket);
     if (status == IMATTR_OK) {
-      lua_settop(L, 3);
+      lua_settop(L, ATTRS_KEY);
       first++;
     }
   }
@@ -164,11 +170,14 @@ static int l_engine_skip(lua_State *L) {
 
 /* {===== next and feed ===== */
 
-/* engine:next(now_us) -> "ready", id, lane, body, users, attempt
-**   | "wait", until_us (nil: until a reply) | "idle" */
+/* engine:next(now_us, lends?) -> "ready", id, lane, body, users,
+**   attempt, body_len | "wait", until_us (nil: until a reply) | "idle"
+** The body is a string, or, when `lends`, a pointer for another module in C,
+** good until the request is fed or the engine closed. */
 static int l_engine_next(lua_State *L) {
   holder *held = check_holder(L);
   int64_t now_us = imattr_lua_checktime(L, 2);
+  int lends = lua_toboolean(L, 3);
   imattr_request request;
   int64_t until_us = 0;
   switch (imattr_engine_next(held->engine, now_us, &request, &until_us)) {
@@ -176,10 +185,15 @@ static int l_engine_next(lua_State *L) {
       lua_pushliteral(L, "ready");
       imattr_lua_pushint64(L, (int64_t)request.id);
       lua_pushinteger(L, (lua_Integer)request.lane + 1);
-      lua_pushlstring(L, request.body, request.body_len);
+      if (lends) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)request.body);
+      } else {
+        lua_pushlstring(L, request.body, request.body_len);
+      }
       lua_pushinteger(L, (lua_Integer)request.users);
       lua_pushinteger(L, (lua_Integer)request.attempt);
-      return 6;
+      lua_pushinteger(L, (lua_Integer)request.body_len);
+      return 7;
     case IMATTR_WAIT:
       lua_pushliteral(L, "wait");
       if (until_us == INT64_MAX) {

@@ -29,6 +29,10 @@
 
 #define EVEN_FACTOR 0.98
 
+/* A process with a low rate spaces its own sends; it must not hold up those of
+** others for longer than this: the even distance at the vendor's 100/s. */
+#define SHARED_GAP_MAX_US 10205
+
 /* When every slot is in the hand of somebody, another process may give one
 ** back long before the moment written in it: look again after this. */
 #define LOOK_AGAIN_US (SECOND_US / 100)
@@ -45,8 +49,9 @@ struct imattr_pace {
   int is_shared; /* is the ring mapped (else it is ours) */
   int rate;
   imattr_pace_mode mode;
-  int cursor;        /* where the last free slot was found */
-  double slow_share; /* of the full pace, at slow_since_us */
+  int64_t next_send_us; /* of this process */
+  int cursor;           /* where the last free slot was found */
+  double slow_share;    /* of the full pace, at slow_since_us */
   int64_t slow_since_us;
 };
 
@@ -121,8 +126,10 @@ imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
   snprintf(path, sizeof path, "/imattr-%lu-%s", (unsigned long)geteuid(), name);
   file = shm_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, S_IRUSR | S_IWUSR);
   if (file < 0) {
-    return errno == ELOOP || errno == EACCES ? IMATTR_PACE_FOREIGN
-                                             : IMATTR_PACE_FILE;
+    return errno == ELOOP || errno == EACCES || errno == EISDIR ||
+                   errno == ENXIO || errno == EINVAL
+               ? IMATTR_PACE_FOREIGN
+               : IMATTR_PACE_FILE;
   }
   status = map(file, &mapped);
   reason = errno;
@@ -187,26 +194,29 @@ static double present_share(const imattr_pace *pace, int64_t now_us) {
 }
 
 /*
-** The least distance between two sends. In strict mode the slots keep the
-** limit; the distance only keeps them from leaving in a burst, so it is half
-** the even one and leaves room to catch up.
+** The least distance between two sends of this process. In strict mode the
+** slots keep the limit; the distance only keeps sends from leaving in a burst,
+** so it is half the even one and leaves room to catch up. A pace that was
+** slowed down is kept by distance alone.
 */
 static int64_t gap_us(const imattr_pace *pace, double share) {
   double even = (double)SECOND_US / ((double)pace->rate * share);
-  return (int64_t)(pace->mode == IMATTR_PACE_EVEN ? even / EVEN_FACTOR
-                                                  : even / 2.0);
+  if (pace->mode == IMATTR_PACE_EVEN) {
+    return (int64_t)(even / EVEN_FACTOR);
+  }
+  return (int64_t)(share < 1.0 ? even : even / 2.0);
 }
 
 /*
-** Claims a free slot among the first `usable`. Returns its index and its old
+** Claims a free slot among the first `rate`. Returns its index and its old
 ** word, or -1 and the moment at which the first one becomes free.
 */
-static int claim(imattr_pace *pace, int usable, int64_t now_us,
-                 int64_t until_us, int64_t *word) {
+static int claim(imattr_pace *pace, int64_t now_us, int64_t until_us,
+                 int64_t *word) {
   int64_t first_us = INT64_MAX;
   int i;
-  for (i = 1; i <= usable; i++) {
-    int slot = (pace->cursor + i) % usable;
+  for (i = 1; i <= pace->rate; i++) {
+    int slot = (pace->cursor + i) % pace->rate;
     int64_t old = load(&pace->ring->free_us[slot]);
     int64_t free_us = moment(old, now_us);
     if (free_us <= now_us) {
@@ -236,35 +246,40 @@ static int64_t ask_again_us(const imattr_pace *pace, int64_t first_us,
   return first_us;
 }
 
+/* How long a slot is held: until the attempt is surely over, or, in even mode,
+** which spaces sends and does not wait for answers, for its second alone. */
+static int64_t hold_until(const imattr_pace *pace, int64_t now_us,
+                          int64_t hold_us) {
+  return now_us + REST_US + (pace->mode == IMATTR_PACE_STRICT ? hold_us : 0);
+}
+
 int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
                          int *slot) {
-  double share = present_share(pace, now_us);
-  int usable = (int)((double)pace->rate * share);
-  int64_t next = load(&pace->ring->next_send_us);
+  int64_t gap = gap_us(pace, present_share(pace, now_us));
+  int64_t shared_us = load(&pace->ring->next_send_us);
+  int64_t next_us = moment(shared_us, now_us);
   int64_t word = 0;
-  int found = -1;
-  if (moment(next, now_us) > now_us) {
-    return next;
+  int found;
+  next_us = next_us > pace->next_send_us ? next_us : pace->next_send_us;
+  if (next_us > now_us) {
+    return next_us;
   }
-  if (pace->mode == IMATTR_PACE_STRICT) {
-    usable = usable < 1 ? 1 : usable;
-    found = claim(pace, usable, now_us, now_us + hold_us + REST_US, &word);
-    if (found < 0) {
-      return ask_again_us(pace, word, now_us);
-    }
+  found = claim(pace, now_us, hold_until(pace, now_us, hold_us), &word);
+  if (found < 0) {
+    return ask_again_us(pace, word, now_us);
   }
-  if (!swap(&pace->ring->next_send_us, next, now_us + gap_us(pace, share))) {
-    if (found >= 0) { /* ours since the claim, and unused */
-      store(&pace->ring->free_us[found], word);
-    }
+  if (!swap(&pace->ring->next_send_us, shared_us,
+            now_us + (gap < SHARED_GAP_MAX_US ? gap : SHARED_GAP_MAX_US))) {
+    store(&pace->ring->free_us[found], word); /* ours, and unused */
     return now_us + 1;
   }
+  pace->next_send_us = now_us + gap;
   *slot = found;
   return 0;
 }
 
 void imattr_pace_give(imattr_pace *pace, int slot, int64_t now_us) {
-  if (slot >= 0) {
+  if (slot >= 0 && pace->mode == IMATTR_PACE_STRICT) {
     store(&pace->ring->free_us[slot], now_us + REST_US);
   }
 }

@@ -30,8 +30,10 @@
 
 typedef enum imattr_pace_mode {
   IMATTR_PACE_STRICT, /* the slot ring: never more than the limit */
-  IMATTR_PACE_EVEN    /* evenly spaced at 98 % of the limit; a late packet may
-                         make one window of a second hold 1 too many */
+  IMATTR_PACE_EVEN    /* evenly spaced at 98 % of the limit, whatever the
+                         answers take; slots are held for a second from the
+                         send, so late packets may touch 101, and 103 beside a
+                         strict pace on the same ring */
 } imattr_pace_mode;
 
 /* Opaque. */

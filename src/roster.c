@@ -118,10 +118,11 @@ void imattr_roster_clear(imattr_roster *roster) {
 
 imattr_entry **imattr_roster_find(const imattr_roster *roster,
                                   const imattr_update *update) {
-  size_t bucket = imattr_update_hash(update) & (roster->bucket_count - 1);
-  imattr_entry **place = &roster->buckets[bucket];
+  uint32_t hash = imattr_update_hash(update);
+  imattr_entry **place = &roster->buckets[hash & (roster->bucket_count - 1)];
   while (*place != NULL &&
-         !imattr_update_is_same_user((*place)->update, update)) {
+         ((*place)->hash != hash ||
+          !imattr_update_is_same_user((*place)->update, update))) {
     place = &(*place)->bucket_next;
   }
   return place;
@@ -151,7 +152,7 @@ static void grow(imattr_roster *roster) {
   for (i = 0; i < roster->bucket_count; i++) {
     while (old[i] != NULL) {
       imattr_entry *moved = old[i];
-      size_t bucket = imattr_update_hash(moved->update) & (count - 1);
+      size_t bucket = moved->hash & (count - 1);
       old[i] = moved->bucket_next;
       moved->bucket_next = grown[bucket];
       grown[bucket] = moved;
@@ -171,6 +172,7 @@ imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
   memset(entry, 0, sizeof *entry);
   entry->update = update;
   entry->lane = lane;
+  entry->hash = imattr_update_hash(update);
   if (*place != NULL) {
     imattr_roster_last(*place)->chain_next = entry;
   } else {
@@ -182,8 +184,12 @@ imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
 }
 
 imattr_entry *imattr_roster_remove(imattr_roster *roster, imattr_entry *entry) {
-  imattr_entry **place = imattr_roster_find(roster, entry->update);
+  imattr_entry **place =
+      &roster->buckets[entry->hash & (roster->bucket_count - 1)];
   imattr_entry *next = entry->chain_next;
+  while (*place != entry) {
+    place = &(*place)->bucket_next;
+  }
   if (next != NULL) {
     next->bucket_next = entry->bucket_next;
     *place = next;

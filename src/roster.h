@@ -22,6 +22,7 @@ struct imattr_entry {
   imattr_entry *chain_next;  /* the same user's later entry, held */
   imattr_entry *bucket_next; /* of the hash table; first entries only */
   imattr_update *update;     /* owned */
+  uint32_t hash;             /* of its user */
   uint64_t ticket;
   uint64_t *merged; /* tickets that joined, owned; NULL if none */
   size_t merged_count;

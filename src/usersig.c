@@ -74,7 +74,9 @@ imattr_status imattr_key_read(imattr_key **key, const char *path) {
   const char *text = bytes;
   imattr_status status = IMATTR_KEY_FILE;
   ssize_t got = read_file(path, bytes, sizeof bytes);
-  if (got >= 0) {
+  if (got == (ssize_t)sizeof bytes) { /* maybe cut: no key is that long */
+    status = IMATTR_BAD_KEY;
+  } else if (got >= 0) {
     size_t len = (size_t)got;
     while (len > 0 && is_space(text[len - 1])) {
       len--;

@@ -87,7 +87,7 @@ function client.new(given)
     _signature = signer,
     _transports = {},
     _paces = {},
-    _runs = {},
+    _runs = setmetatable({}, { __mode = "k" }), -- a coroutine left for good is no run
     _names = names,
     _is_proven = false, -- has the vendor taken a request, and so the set-up?
   }, Client)

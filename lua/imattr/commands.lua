@@ -167,17 +167,20 @@ local function new_run(client, command, call, on_delivered)
 end
 
 -- Runs, and gives back what the run held. A transport that is left with requests on their way
--- (somebody's callback raised) is closed instead. Returns what pcall does.
-local function carry_out(client, run, is_dry)
+-- (somebody's callback raised) is closed instead. Returns what the source or a callback raised.
+local function carry_out(client, run, is_dry, finally)
   client:_begin_run(run)
-  local ok, problem = pcall(pump.run, run)
+  local ok, problem = pcall(function()
+    pump.run(run)
+    finally()
+  end)
   client:_end_run(run)
   if ok and not is_dry then
     client:_give_transport(run.transport)
   else
     run.transport:close()
   end
-  return ok, problem
+  return not ok and { raised = problem } or run.failure
 end
 
 -- Carries users to a command and writes the report.
@@ -195,16 +198,17 @@ local function run_command(client, name, users, call, on_delivered)
   end)
   run.on_results = writer.take_results
   run.on_progress = call.on_progress and writer.progress
-  local ok, problem = carry_out(client, run, call.dry_run)
-  if ok and rest and run.engine:stop_code() then
-    writer.pass(rest)
-  end
-  local written = writer.finish()
+  local failure = carry_out(client, run, call.dry_run, function()
+    if rest and run.engine:stop_code() then
+      writer.pass(rest)
+    end
+  end)
+  local written = writer.finish(failure)
   run.engine:close()
   client._last_report = written
   client._is_proven = client._is_proven or written.done > 0
-  if not ok or run.failure then
-    error(ok and run.failure.raised or problem, 0)
+  if failure then
+    error(failure.raised, 0)
   end
   return written, written.error
 end

@@ -46,13 +46,14 @@ end
 -- Sends all that may leave now. Returns the engine's answer and its moment.
 local function send(run)
   while true do
-    local answer, id, _, body = run.engine:next(core.now_us())
+    local answer, id, _, body, _, _, body_len =
+      run.engine:next(core.now_us(), run.transport.borrows)
     if answer ~= "ready" then
       return answer, id
     end
     local url, err = run.url(id)
     if url then
-      run.transport:start(id, url, body)
+      run.transport:start(id, url, body, body_len)
     else
       run.error = err
       run.engine:feed(id, core.now_us(), "skip", core.statuses.STOPPED.code)

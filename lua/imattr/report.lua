@@ -128,22 +128,23 @@ function report.new(run, call, where, rate)
   end
 
   -- Why the run ended early, or why some users have no answer; nil when neither is so.
-  local function find_error(stop_code)
-    local code = stop_code or open_code
+  local function find_error(stop_code, failure)
+    local code = stop_code or failure and "SOURCE_FAILED" or open_code
     return run.error or code and wire.error(code, where, run.infos[tonumber(code)
       or core.statuses[code].code])
   end
 
   --- Writes the report at the end of the run.
+  ---@param failure { raised: any }? what ended it, when the source or a callback raised
   ---@return imattr.Report
-  function writer.finish()
+  function writer.finish(failure)
     local written = engine:counts()
     -- nothing waits or flies any more, but after a callback raised in the middle
     written.not_sent = written.not_sent + written.waiting
     written.unknown = written.unknown + written.in_flight
     written.seconds = call.dry_run and rate > 0 and written.requests / rate or seconds()
     written.failures, written.failures_more = failures, failures_more
-    written.error = find_error(engine:stop_code())
+    written.error = find_error(engine:stop_code(), failure)
     written.waiting, written.in_flight = nil, nil
     written.dry_run = call.dry_run
     local good = call.dry_run and written.users - written.invalid or written.done

@@ -62,7 +62,9 @@ function source.of_accounts(accounts)
 end
 
 local function account_of(user)
-  return type(user) == "table" and user.To_Account or nil
+  if type(user) == "table" then
+    return user.To_Account
+  end
 end
 
 -- A list is walked in C.
@@ -116,11 +118,11 @@ end
 ---@param users table|fun(): any, any a list of user objects, or an iterator
 ---@param on_invalid fun(ticket: integer, account: any, code: string, message: string)
 ---@param tend fun(time_us: integer) handed to an iterator
----@return fun(most: integer): boolean, { raised: any }? push pushes up to `most` updates, which must
----  not be more than the engine has room for; false at the end of the source; false and what was
----  raised when it failed
----@return fun(): boolean, any rest takes one update out of a list that will not be sent: true and
----  its account; false at the end
+---@return fun(most: integer): boolean, { raised: any }? push pushes up to `most` updates, which
+---  must not be more than the engine has room for; false at the end of the source; false and what
+---  was raised when it failed
+---@return fun(): boolean, any rest takes one update out of a list that will not be sent: true
+---  and its account; false at the end
 function source.pusher(engine, users, on_invalid, tend)
   if type(users) == "table" then
     return list_pusher(engine, users, on_invalid)

@@ -143,6 +143,9 @@ end
 -- seen have 188 letters and more.
 local SECRET_LEN_MIN = 80
 
+-- A word after "usersig=" goes whatever its length.
+local USERSIG = "([Uu][Ss][Ee][Rr][Ss][Ii][Gg]=)[%w*_%%-]+"
+
 local function redact(word)
   return #word >= SECRET_LEN_MIN and "REDACTED" or word
 end
@@ -152,7 +155,7 @@ local function clean(text)
   if type(text) ~= "string" or text == "" then
     return nil
   end
-  local shown = text:gsub("[%w*_%%-]+", redact)
+  local shown = text:gsub(USERSIG, "%1REDACTED"):gsub("[%w*_%%-]+", redact)
   return (shown:sub(1, INFO_BYTES_MAX):gsub("%c", " "))
 end
 

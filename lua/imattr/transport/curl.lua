@@ -2,7 +2,10 @@
 -- it is never loaded in nginx.
 --
 -- Every transport has the same three methods:
---   start(id, url, body)   a POST, which leaves with the next wait; raises only without memory
+--   start(id, url, body, body_len)
+--                          a POST, which leaves with the next wait; raises only without memory. The
+--                          body is a string, or, for a transport that `borrows`, a pointer that is
+--                          good until the reply was taken
 --   wait(timeout_us)       the next imattr.Reply, or nil when none came in time (nil: no limit);
 --                          it may be early: the pump asks again
 --   close()                breaks off what is in flight
@@ -23,11 +26,16 @@ function curl.new(settings)
   if not pool then
     return nil, code
   end
-  return setmetatable({ _pool = pool }, Transport)
+  return setmetatable({ _pool = pool, _bodies = {} }, Transport)
 end
 
-function Transport:start(id, url, body)
-  self._pool:start(id, url, body)
+Transport.borrows = true
+
+function Transport:start(id, url, body, body_len)
+  if type(body) == "string" then
+    self._bodies[id] = body -- libcurl reads it where it is
+  end
+  self._pool:start(id, url, body, body_len or #body)
 end
 
 function Transport:wait(timeout_us)
@@ -37,6 +45,7 @@ function Transport:wait(timeout_us)
   if not id then
     return nil
   end
+  self._bodies[id] = nil
   return {
     id = id,
     status = status,

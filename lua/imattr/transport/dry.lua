@@ -5,6 +5,7 @@ local dry = {}
 
 local Transport = {}
 Transport.__index = Transport
+Transport.borrows = true
 
 ---@return table transport
 function dry.new()
