@@ -13,6 +13,8 @@
 #include "buffer.h"
 #include "pool.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Attributes one update can hold; an app has no more names than this (the
 ** vendor's im_set_attr_name: indexes "0" to "9"). */
 #define IMATTR_ATTRS_MAX 10
@@ -115,5 +117,7 @@ size_t imattr_update_size(const imattr_update *update);
 imattr_status imattr_body_begin(imattr_buffer *body, imattr_shape shape);
 imattr_status imattr_body_add(imattr_buffer *body, const imattr_update *update);
 imattr_status imattr_body_end(imattr_buffer *body, imattr_shape shape);
+
+#pragma GCC visibility pop
 
 #endif

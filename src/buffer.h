@@ -9,6 +9,8 @@
 
 #include "status.h"
 
+#pragma GCC visibility push(hidden)
+
 /*
 ** Storage is the caller's. Between init and clear the caller may read `data`
 ** and `len`, and may set `len` to anything not above what was reserved.
@@ -42,5 +44,7 @@ imattr_status imattr_buffer_append(imattr_buffer *buffer, const char *bytes,
 
 /* Appends a C string. OK or NO_MEMORY. */
 imattr_status imattr_buffer_text(imattr_buffer *buffer, const char *text);
+
+#pragma GCC visibility pop
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "status.h"
 
+#pragma GCC visibility push(hidden)
+
 /* A reply is read up to here. get_attr of 100 users with 10 attributes is
 ** about 112 KB; escapes can multiply that by six. */
 #define IMATTR_REPLY_BYTES_MAX (2u * 1024u * 1024u)
@@ -69,5 +71,7 @@ int imattr_curl_pool_wait(imattr_curl_pool *pool, int timeout_ms,
 
 /* Requests started whose reply has not been taken. */
 size_t imattr_curl_pool_in_flight(const imattr_curl_pool *pool);
+
+#pragma GCC visibility pop
 
 #endif

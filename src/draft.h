@@ -8,6 +8,8 @@
 #include "batch.h"
 #include "fault.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Registered names a screen can know. */
 #define IMATTR_NAMES_MAX 16
 
@@ -69,5 +71,7 @@ imattr_status imattr_draft_finish(imattr_draft *draft, imattr_update **update);
 
 /* Why the last call was refused; valid until the next begin. */
 const imattr_fault *imattr_draft_fault(const imattr_draft *draft);
+
+#pragma GCC visibility pop
 
 #endif

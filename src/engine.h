@@ -25,6 +25,8 @@
 #include "batch.h"
 #include "pace.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Commands one engine serves side by side (set and remove, say). */
 #define IMATTR_LANES_MAX 4
 
@@ -186,5 +188,7 @@ int imattr_engine_stop_code(const imattr_engine *engine);
 int imattr_engine_result(imattr_engine *engine, imattr_result *result);
 
 void imattr_engine_counts(const imattr_engine *engine, imattr_counts *counts);
+
+#pragma GCC visibility pop
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "buffer.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Longest attribute name (im_set_attr_name: 50 bytes). */
 #define IMATTR_NAME_BYTES_MAX 50
 
@@ -26,5 +28,7 @@ void imattr_fault_name(imattr_fault *fault, const char *name, size_t len);
 /* Appends the sentence for a fault, with value and limit. OK or NO_MEMORY. */
 imattr_status imattr_fault_message(const imattr_fault *fault,
                                    imattr_buffer *message);
+
+#pragma GCC visibility pop
 
 #endif

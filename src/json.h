@@ -7,6 +7,8 @@
 
 #include "buffer.h"
 
+#pragma GCC visibility push(hidden)
+
 /* One byte may become six: \u00XX. */
 #define IMATTR_JSON_GROWTH 6
 
@@ -35,5 +37,7 @@ char *imattr_json_write(char *out, const char *text, size_t len,
 */
 imattr_status imattr_json_string(imattr_buffer *buffer, const char *text,
                                  size_t len, size_t *offset);
+
+#pragma GCC visibility pop
 
 #endif

@@ -10,6 +10,8 @@
 #include "lua_compat.h"
 #include "status.h"
 
+#pragma GCC visibility push(hidden)
+
 /* The userdata of every object: one pointer, NULL before birth and after
 ** death, so that __gc may meet it at any time. */
 typedef struct imattr_lua_box {
@@ -50,5 +52,7 @@ int imattr_lua_failure(lua_State *L, imattr_status status);
 
 /* Pushes the name of a status, the digits of a vendor's code, or nil for 0. */
 void imattr_lua_pushcode(lua_State *L, int code);
+
+#pragma GCC visibility pop
 
 #endif

@@ -9,6 +9,8 @@
 #include "lua_bind.h"
 #include "pace.h"
 
+#pragma GCC visibility push(hidden)
+
 void imattr_lua_open_usersig(lua_State *L);
 void imattr_lua_open_pace(lua_State *L);
 void imattr_lua_open_engine(lua_State *L);
@@ -25,5 +27,7 @@ imattr_lua_box *imattr_lua_newbuffer(lua_State *L);
 ** (returns 3). */
 int imattr_lua_pushbuffer(lua_State *L, imattr_lua_box *box,
                           imattr_status status);
+
+#pragma GCC visibility pop
 
 #endif

@@ -7,6 +7,8 @@
 #include "draft.h"
 #include "lua_compat.h"
 
+#pragma GCC visibility push(hidden)
+
 /*
 ** Screens and renders the account at `index` (absolute) with the attributes
 ** behind it: a table of names and values (SHAPE_SET) or of names
@@ -16,5 +18,7 @@
 imattr_status imattr_lua_draft(lua_State *L, imattr_draft *draft,
                                imattr_shape shape, const imattr_screen *screen,
                                int index, imattr_update **update);
+
+#pragma GCC visibility pop
 
 #endif

@@ -24,6 +24,8 @@
 
 #include "status.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Largest limit: what the shared ring has room for. The vendor's default is
 ** 100 (every attribute page: "100 times/second"); more can be bought. */
 #define IMATTR_RATE_MAX 1000
@@ -90,5 +92,7 @@ void imattr_pace_give(imattr_pace *pace, int slot, int64_t now_us);
 ** taken as one.
 */
 void imattr_pace_slow_down(imattr_pace *pace, int64_t now_us);
+
+#pragma GCC visibility pop
 
 #endif

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#pragma GCC visibility push(hidden)
+
 /* Storage is the caller's. Private fields. */
 typedef struct imattr_pool {
   size_t block_size;
@@ -27,5 +29,7 @@ void *imattr_pool_take(imattr_pool *pool);
 
 /* Takes a block of this pool back. NULL is fine. */
 void imattr_pool_give(imattr_pool *pool, void *block);
+
+#pragma GCC visibility pop
 
 #endif

@@ -15,6 +15,8 @@
 #include "batch.h"
 #include "pool.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct imattr_entry imattr_entry;
 
 struct imattr_entry {
@@ -93,5 +95,7 @@ void imattr_roster_destroy(imattr_roster *roster, imattr_entry *entry);
 /* Takes the first entry of a chain out. Returns the one behind it, which is
 ** now the first and to be queued, or NULL. */
 imattr_entry *imattr_roster_remove(imattr_roster *roster, imattr_entry *entry);
+
+#pragma GCC visibility pop
 
 #endif

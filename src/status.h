@@ -9,6 +9,8 @@
 #ifndef imattr_status_h
 #define imattr_status_h
 
+#pragma GCC visibility push(hidden)
+
 /* The vendor's codes are five digits; ours stay below. */
 #define IMATTR_VENDOR_CODE_MIN 10000
 
@@ -74,5 +76,7 @@ const char *imattr_status_name(int status);
 
 /* The status's sentence, or NULL when there is no such status. */
 const char *imattr_status_sentence(int status);
+
+#pragma GCC visibility pop
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "roster.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef enum imattr_trip_state {
   IMATTR_NO_TRIP, /* a free place, which keeps its body's memory */
   IMATTR_IN_FLIGHT,
@@ -95,5 +97,7 @@ void imattr_trip_halve(imattr_trip *trip, imattr_trip *other);
 ** the first one will be (unchanged when none waits). */
 imattr_trip *imattr_trips_due(const imattr_trips *trips, int64_t now_us,
                               int64_t *due_us);
+
+#pragma GCC visibility pop
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "buffer.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Longest key taken. The console's are 64 characters; this leaves room. */
 #define IMATTR_KEY_LEN_MAX 256
 
@@ -79,5 +81,7 @@ int imattr_usersig_verify(const imattr_key *key,
 */
 imattr_status imattr_usersig_unpack(const char *usersig, size_t len,
                                     imattr_buffer *json);
+
+#pragma GCC visibility pop
 
 #endif
