@@ -381,11 +381,11 @@ describe("bounds", function()
     for _ = 1, 10 do
       local answer, until_us = world:next()
       assert.equal("wait", answer)
-      assert.equal(100 * MS_US, until_us)
+      assert.equal(180 * MS_US, until_us)
     end
     world:feed(first, "delivered")
     assert.equal("wait", (world:next()))
-    world.now_us = 100 * MS_US
+    world.now_us = 180 * MS_US
     world:feed(world:sent(), "delivered")
     assert.equal(200, world:counts().done)
   end)

@@ -203,9 +203,9 @@ describe("slow down", function()
     local pace = core.pace(100, "strict")
     local world = world_of(2, { users_max = 1, lanes = { { shape = "set", pace = pace } } })
     local _, answer, until_us = world:send()
-    assert.same({ "wait", 5 * MS_US }, { answer, until_us })
+    assert.same({ "wait", 9 * MS_US }, { answer, until_us })
     world:feed(world.requests[1], "slow_down", 60007)
-    world.now_us = 5 * MS_US
+    world.now_us = 9 * MS_US
     world:sent()
     world:push(SET, "more", { x = "1" })
     answer, until_us = world:next()

@@ -77,7 +77,7 @@ describe("a strict pace", function()
     local slot = take(pace, 0)
     assert.equal(0, slot)
     pace:give(slot, 300 * MS_US)
-    assert.same({ nil, 300 * MS_US + REST_US }, { pace:take(500 * MS_US, HOLD_US) })
+    assert.same({ nil, 300 * MS_US + REST_US }, { pace:take(950 * MS_US, HOLD_US) })
     assert.is_nil((pace:take(300 * MS_US + REST_US - 1, HOLD_US)))
     assert.equal(0, (pace:take(300 * MS_US + REST_US, HOLD_US)))
   end)
@@ -101,10 +101,10 @@ describe("a strict pace", function()
         pace:give(slot, now_us)
         sends[#sends + 1] = now_us
       end
-      assert(now_us - start_us < 600 * MS_US, "100 sends take " .. now_us - start_us)
+      assert(now_us - start_us < 900 * MS_US, "100 sends take " .. now_us - start_us)
     end
-    for i = 4, #sends do assert(sends[i] - sends[i - 3] >= 10 * MS_US) end
-    for i = 2, #sends do assert(sends[i] - sends[i - 1] >= 5 * MS_US) end
+    for i = 4, #sends do assert(sends[i] - sends[i - 3] >= 20 * MS_US) end
+    for i = 2, #sends do assert(sends[i] - sends[i - 1] >= 4.5 * MS_US) end
   end)
 
   it("answers nil and a later moment while time stands still", function()
@@ -113,7 +113,7 @@ describe("a strict pace", function()
     for _ = 1, 1000 do
       local slot, until_us = pace:take(7, HOLD_US)
       assert.is_nil(slot)
-      assert.equal(507, until_us)
+      assert.equal(900, until_us)
     end
   end)
 
@@ -189,6 +189,7 @@ describe("slow down", function()
     for i = 0, 100 do pace:slow_down(i * SECOND_US / 4) end
     local from_us = 100 * SECOND_US / 4
     local _, first_us = take(pace, from_us)
+    _, first_us = take(pace, first_us) -- the one before was long due
     local _, second_us = take(pace, first_us)
     assert(second_us - first_us > 190 * MS_US, second_us - first_us)
     assert(second_us - first_us < 205 * MS_US, second_us - first_us)

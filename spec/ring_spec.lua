@@ -149,7 +149,7 @@ describe("a shared ring", function()
       local pace = core.pace(3, "strict", %q)
       local now_us = core.now_us()
       for i = 0, 2 do
-        local moment_us = now_us + i * 200000
+        local moment_us = now_us + i * 400000
         assert(pace:take(moment_us, %d))
         print(("%%.0f"):format(moment_us))
       end

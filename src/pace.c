@@ -28,6 +28,7 @@
 #define CREEP_US (30 * SECOND_US) /* from nothing back to the full pace */
 
 #define EVEN_FACTOR 0.98
+#define SPREAD_FACTOR 0.9
 
 /* A process with a low rate spaces its own sends; it must not hold up those of
 ** others for longer than this: the even distance at the vendor's 100/s. */
@@ -194,17 +195,27 @@ static double present_share(const imattr_pace *pace, int64_t now_us) {
 }
 
 /*
-** The least distance between two sends of this process. In strict mode the
-** slots keep the limit; the distance only keeps sends from leaving in a burst,
-** so it is half the even one and leaves room to catch up. A pace that was
-** slowed down is kept by distance alone.
+** The distance between two sends. In strict mode the slots keep the limit; the
+** distance only spreads the sends, and is a little less than the even one, so
+** that a sender who was held up catches up. A pace that was slowed down is kept
+** by distance alone.
 */
 static int64_t gap_us(const imattr_pace *pace, double share) {
   double even = (double)SECOND_US / ((double)pace->rate * share);
   if (pace->mode == IMATTR_PACE_EVEN) {
     return (int64_t)(even / EVEN_FACTOR);
   }
-  return (int64_t)(share < 1.0 ? even : even / 2.0);
+  return (int64_t)(share < 1.0 ? even : even * SPREAD_FACTOR);
+}
+
+/*
+** The moment of the next send after one now. It follows the moment at which
+** this one was due, not the one at which it came about: waking up late, by half
+** a gap at most, does not add up.
+*/
+static int64_t due_after(int64_t due_us, int64_t now_us, int64_t gap) {
+  int64_t earliest_us = now_us - gap / 2;
+  return (due_us > earliest_us ? due_us : earliest_us) + gap;
 }
 
 /*
@@ -257,10 +268,11 @@ int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
                          int *slot) {
   int64_t gap = gap_us(pace, present_share(pace, now_us));
   int64_t shared_us = load(&pace->ring->next_send_us);
-  int64_t next_us = moment(shared_us, now_us);
+  int64_t next_shared_us = moment(shared_us, now_us);
+  int64_t next_us =
+      next_shared_us > pace->next_send_us ? next_shared_us : pace->next_send_us;
   int64_t word = 0;
   int found;
-  next_us = next_us > pace->next_send_us ? next_us : pace->next_send_us;
   if (next_us > now_us) {
     return next_us;
   }
@@ -269,11 +281,12 @@ int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
     return ask_again_us(pace, word, now_us);
   }
   if (!swap(&pace->ring->next_send_us, shared_us,
-            now_us + (gap < SHARED_GAP_MAX_US ? gap : SHARED_GAP_MAX_US))) {
+            due_after(next_shared_us, now_us,
+                      gap < SHARED_GAP_MAX_US ? gap : SHARED_GAP_MAX_US))) {
     store(&pace->ring->free_us[found], word); /* ours, and unused */
     return now_us + 1;
   }
-  pace->next_send_us = now_us + gap;
+  pace->next_send_us = due_after(pace->next_send_us, now_us, gap);
   *slot = found;
   return 0;
 }

@@ -117,7 +117,7 @@ end
 ---@param engine table
 ---@param users table|fun(): any, any a list of user objects, or an iterator
 ---@param on_invalid fun(ticket: integer, account: any, code: string, message: string)
----@param tend fun(time_us: integer) handed to an iterator
+---@param tend fun(time_ms: integer): boolean handed to an iterator
 ---@return fun(most: integer): boolean, { raised: any }? push pushes up to `most` updates, which
 ---  must not be more than the engine has room for; false at the end of the source; false and what
 ---  was raised when it failed

@@ -73,12 +73,16 @@ local function hand_over(self, row)
 end
 
 ---The next row for the client: account and attributes; nil at the end.
+---@param tend fun(time_ms: integer): boolean lets the run go on while the input is waited for
 ---@return string? account
 ---@return table<string, string>? attrs
-function import:next()
+function import:next(tend)
+  self._input.tend = tend
   while not (self.ended or self.read_failure or self.write_failure) do
     local row, message = self._reader:next()
-    if not row then
+    if self._input.is_stopped then
+      return nil -- the end of a run is not the end of the input
+    elseif not row then
       self.read_failure, self.ended = message, not message
     elseif row.line >= self._from_line then -- the others were an earlier run's
       if row.code then

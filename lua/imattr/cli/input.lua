@@ -1,5 +1,6 @@
 -- Where rows come from: a file or standard input, CSV or NDJSON.
 
+local core = require "imattr.core"
 local csv = require "imattr.cli.csv"
 local exit = require "imattr.cli.exit"
 local ndjson = require "imattr.cli.ndjson"
@@ -8,6 +9,10 @@ local text = require "imattr.cli.text"
 local input = {}
 
 local FIRST_BYTES = 4096
+local STDIN = 0
+
+-- How long standard input is waited for before requests are looked after, and the other way round.
+local WAIT_MS = 20
 
 ---Bytes from here to the end of a regular file; nil when there is no such thing.
 local function size_of(file)
@@ -19,11 +24,38 @@ local function size_of(file)
   return last and last > here and last - here or nil
 end
 
----A chunk function over a file, and its first bytes, which it will give again.
-local function chunks_of(file)
-  local first, failure = file:read(FIRST_BYTES)
-  local pending = first
+---Waits for standard input, and lets requests go on meanwhile: a pipe may pause for longer than an
+---answer may take. False when the run was stopped.
+local function await(self)
+  while self.tend and not core.readable(STDIN, WAIT_MS) do
+    if not self.tend(WAIT_MS) then
+      return false
+    end
+  end
+  return true
+end
+
+---Reads what there is on standard input. Not through the io library, which waits until it has as
+---much as was asked for.
+local function read_pipe(self, bytes)
+  if not await(self) then
+    self.is_stopped = true
+    return nil
+  end
+  return core.read(STDIN, bytes)
+end
+
+---A chunk function over an input, and its first bytes, which it will give again.
+local function chunks_of(self)
   local function read(bytes)
+    if self.file then
+      return self.file:read(bytes)
+    end
+    return read_pipe(self, bytes)
+  end
+  local first, failure = read(FIRST_BYTES)
+  local pending = first
+  local function read_again(bytes)
     if pending then
       local chunk = pending
       pending = nil
@@ -31,9 +63,9 @@ local function chunks_of(file)
     elseif failure then
       return nil, failure
     end
-    return file:read(bytes)
+    return read(bytes)
   end
-  return read, first or ""
+  return read_again, first or ""
 end
 
 ---The format: what the flag says, else the name's ending, else the first byte.
@@ -52,6 +84,9 @@ end
 ---@field path string
 ---@field reader imattr.cli.csv.reader|imattr.cli.ndjson.reader
 ---@field size integer? bytes, when it is a regular file
+---@field file file*? nil: standard input
+---@field tend (fun(time_ms: integer): boolean)? lets the run go on while the input is waited for
+---@field is_stopped boolean? the run was stopped while the input was waited for
 
 ---Opens an input and reads its header.
 ---@param path string or "-" for standard input
@@ -61,25 +96,27 @@ end
 ---@return string? message
 ---@return integer? code exit code
 function input.open(path, format, io)
-  local file, message = io.stdin, "standard input is closed"
+  local self = { path = path }
   if path ~= "-" then
-    file, message = io.open(path, "rb")
+    local file, message = io.open(path, "rb")
+    if not file then
+      return nil, text.visible(message), exit.NO_INPUT
+    end
+    self.file, self.size = file, size_of(file)
   end
-  if not file then
-    return nil, text.visible(message), exit.NO_INPUT
-  end
-  local size = size_of(file)
-  local read, first = chunks_of(file)
+  local read, first = chunks_of(self)
   format = format_of(path, format, first)
   if format == "ndjson" and first ~= "" then
-    return { path = path, reader = ndjson.open(read), size = size }
+    self.reader = ndjson.open(read)
+    return self
   end
   local reader, fault, code = csv.open(read)
   if not reader then
     fault = ("%s: %s"):format(text.visible(path), text.visible(fault))
     return nil, fault, code == "READ_FAILED" and exit.NO_INPUT or exit.BAD_INPUT
   end
-  return { path = path, reader = reader, size = size }
+  self.reader = reader
+  return self
 end
 
 return input

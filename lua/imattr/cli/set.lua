@@ -165,8 +165,8 @@ end
 
 ---Sends everything; gives the client's report, or the error that left none. Raises what is a bug.
 local function send(run, client)
-  local ok, report, err = pcall(client.set_attr, client, function()
-    return run.import:next()
+  local ok, report, err = pcall(client.set_attr, client, function(tend)
+    return run.import:next(tend)
   end, {
     dry_run = run.args.dry_run,
     failures_max = 0, -- the tally has them
