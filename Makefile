@@ -169,7 +169,7 @@ help:
 	@echo 'make valgrind      the specs under valgrind'
 	@echo 'make bench         processor time per request, against a bare libcurl loop in C'
 	@echo 'make bench-quick   the same with fewer runs'
-	@echo 'make soak          does memory stay where it is over a million requests?'
+	@echo 'make soak          does memory stay where it is over five million users?'
 	@echo 'make rate          four processes, 20 s: how many requests in any second?'
 	@echo 'make format        clang-format over all C'
 	@echo 'make clean         takes build/ away'

@@ -94,11 +94,13 @@ function handler.watch()
   end
 end
 
--- Takes the folder away; whoever started nginx does it again.
+-- Takes the folder away (whoever started nginx does it again), and the slot rings that clients
+-- shared for this server's port, which nobody needs any more.
 function handler.close()
   if plan.env_file then
     os.remove(plan.env_file)
   end
+  shell.run(("rm -f /dev/shm/imattr-*-127.0.0.1_%d"):format(plan.port))
   shell.remove_folder(ngx.config.prefix())
 end
 

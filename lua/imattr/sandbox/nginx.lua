@@ -215,6 +215,7 @@ local function plan_of(server, settings, manner)
   return {
     settings = app_settings(settings),
     key = server.key,
+    port = server.port,
     parent_pid = shell.pid(),
     is_child = manner.is_child,
     is_talkative = manner.is_talkative,

@@ -1,0 +1,75 @@
+-- The quota as the server sees it: four real processes, one sandbox, and a process that dies with
+-- slots in its hand. How fast they are is for `make rate`; here the limit is what counts.
+
+local core = require "imattr.core"
+local process = require "support.process"
+local rings = require "support.rings"
+local sandbox = require "support.sandbox"
+
+local SENDER = [[
+  local imattr = require "imattr"
+  local core = require "imattr.core"
+  local client = assert(imattr.new {
+    sdkappid = %d, identifier = %q, key = %q, endpoint = %q, ca_file = %q,
+  })
+  local until_us = core.now_us() + %d * 1000000
+  local number = 0
+  local report, err = client:set_attr(function()
+    number = number + 1
+    if core.now_us() < until_us then
+      return "u" .. core.getpid() .. "-" .. number, { city = "x" }
+    end
+  end)
+  assert(report.ok, tostring(err))
+  print(report.requests)
+]]
+
+local ENVIRONMENT = { LUA_PATH = "./lua/?.lua;;", LUA_CPATH = rings.environment.LUA_CPATH .. ";;" }
+
+local function start_senders(server, count, seconds)
+  local jobs = {}
+  for index = 1, count do
+    local code = SENDER:format(server.sdkappid, server.identifier, server.key, server.endpoint,
+      server.ca_file, seconds)
+    jobs[index] = process.start({ rings.interpreter, "-e", code }, { env = ENVIRONMENT })
+  end
+  return jobs
+end
+
+for _, latency_ms in ipairs { 5, 80 } do
+  describe(("four processes, answers after %d ms #timing #slow"):format(latency_ms), function()
+    it("never send more than 100 requests in any second, as the server counts", function()
+      local server = sandbox.start { latency_ms = latency_ms, store = false, max_seconds = 60 }
+      local requests = 0
+      for _, job in ipairs(start_senders(server, 4, 4)) do
+        local result = job:wait(30)
+        assert.equal(0, result.code, result.stderr)
+        requests = requests + tonumber(result.stdout)
+      end
+      local stats = server:stats().commands.im_set_attr
+      server:stop()
+      assert.same({}, stats.by_code)
+      assert.equal(requests, stats.arrivals)
+      assert(stats.max_in_second <= 100, stats.max_in_second)
+      assert(requests > 200, requests)
+    end)
+  end)
+end
+
+describe("a process killed with slots in its hand #timing #slow", function()
+  it("blocks nobody for longer than timeout and a second", function()
+    local server = sandbox.start { latency_ms = 3000, store = false, max_seconds = 60 }
+    local killed = start_senders(server, 1, 30)[1]
+    core.sleep_us(1500000) -- by now a hundred slots are taken and none is answered
+    killed:kill("KILL")
+    server:settings { latency_ms = 5 }
+    local before_us = core.now_us()
+    local result = start_senders(server, 1, 1)[1]:wait(30)
+    assert.equal(0, result.code, result.stderr)
+    -- the default timeout_ms is 10,000
+    assert(core.now_us() - before_us < 13000000, core.now_us() - before_us)
+    local stats = server:stats().commands.im_set_attr
+    server:stop()
+    assert(stats.max_in_second <= 100, stats.max_in_second)
+  end)
+end)
