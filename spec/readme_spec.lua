@@ -122,7 +122,7 @@ end
 local Story = {} -- what happened so far on the page
 Story.__index = Story
 
-function Story:complain(block, problem)
+function Story:comlisted(block, problem)
   self.complaints[#self.complaints + 1] = ("README.md:%d: %s"):format(block.line, problem)
 end
 
@@ -130,7 +130,7 @@ function Story:run(block, command, mark)
   local output = run { "sh", "-c", command }
   local wanted = tonumber(mark:match("exits (%d+)") or 0)
   if output.code ~= wanted then
-    self:complain(block, ("exit code %d, wants %d\n%s"):format(output.code, wanted,
+    self:comlisted(block, ("exit code %d, wants %d\n%s"):format(output.code, wanted,
       output.stderr))
   end
   self.printed = output.stdout .. output.stderr
@@ -138,7 +138,7 @@ end
 
 function Story:compare(block)
   if timeless(self.printed) ~= timeless(block.text) then
-    self:complain(block, "prints:\n" .. self.printed)
+    self:comlisted(block, "prints:\n" .. self.printed)
   end
 end
 
@@ -268,14 +268,21 @@ http {
   server {
     listen unix:$folder/socket;
 $example
+    location = /screen {
+      content_by_lua_block {
+        local client = assert(require("imattr").new { sdkappid = 1, key = "k", region = "tokyo" })
+        local users = { { To_Account = "a", Attrs = { city = "x" } }, { To_Account = "" } }
+        ngx.print(client:set_attr(users, { dry_run = true }).invalid)
+      }
+    }
   }
 }
 ]]
 
   -- What curl gets at a path of the example's server, with and without a password.
-  local function visit(words)
+  local function visit(path, words)
     local line = { "curl", "-q", "-s", "--max-time", "5", "--unix-socket",
-      place.folder .. "/socket", "-w", "%{http_code}", "-o", "answer", "http://localhost/usersig" }
+      place.folder .. "/socket", "-w", "%{http_code}", "-o", "answer", "http://localhost" .. path }
     for _, word in ipairs(words) do line[#line + 1] = word end
     local output = run(line)
     return output.stdout, shell.read(place.folder .. "/answer")
@@ -294,14 +301,15 @@ $example
     local listens = process.wait_until(function()
       return shell.run("test -S " .. shell.quote(place.folder .. "/socket"))
     end, 5)
-    local denied = visit {}
-    local status, usersig = visit { "-u", "xiaojun012:secret" }
+    local denied = visit("/usersig", {})
+    local status, usersig = visit("/usersig", { "-u", "xiaojun012:secret" })
+    local screened, invalid = visit("/screen", {})
     local words = job:read("stderr")
     job:kill("TERM")
     job:wait(5)
     job:close()
     assert.is_truthy(listens, words)
-    assert.are.same({ "401", "200" }, { denied, status })
+    assert.are.same({ "401", "200", "200", "1" }, { denied, status, screened, invalid })
     local fields = assert(imattr.usersig.open(usersig, { key = place.server.key }))
     assert.are.equal("xiaojun012", fields.identifier)
   end)
@@ -325,10 +333,14 @@ local function unnamed(words)
   return list
 end
 
--- The codes in backquotes of a list of cells.
-local function plain(cells)
+-- What cells list: `a` `b`, or plain text.
+local function listed(cells)
   local list = {}
-  for index, cell in ipairs(cells) do list[index] = cell:gsub("`", "") end
+  for _, cell in ipairs(cells) do
+    for span in (cell:find("`", 1, true) and cell or "`" .. cell .. "`"):gmatch("`(.-)`") do
+      list[#list + 1] = span
+    end
+  end
   return sorted(list)
 end
 
@@ -391,13 +403,13 @@ describe("README.md #house", function()
     for _, code in pairs(exit) do
       if type(code) == "number" then wanted[#wanted + 1] = tostring(code) end
     end
-    assert.are.same(sorted(wanted), plain(readme.column(TEXT, "code")))
+    assert.are.same(sorted(wanted), listed(readme.column(TEXT, "code")))
   end)
 
   it("has every variable of the environment", function()
     local wanted = {}
     for name in command_text():gmatch("IMATTR_[A-Z][A-Z_]*") do wanted[name] = true end
-    assert.are.same(keys(wanted), plain(readme.column(TEXT, "variable")))
+    assert.are.same(keys(wanted), listed(readme.column(TEXT, "variable")))
   end)
 
   it("has every class of an error", function()
@@ -410,19 +422,20 @@ describe("README.md #house", function()
       if code.class ~= "user" and code.class ~= "resign" then wanted[code.class] = true end
       of_codes[code.class] = true
     end
-    assert.are.same(keys(wanted), plain(readme.column(TEXT, "class")))
+    assert.are.same(keys(wanted), listed(readme.column(TEXT, "class")))
     assert.are.same({}, unnamed(keys(of_codes)))
   end)
 
   it("has every fate", function()
     assert.are.same({ "done", "invalid", "not_sent", "refused", "unknown" },
-      plain(readme.column(TEXT, "fate")))
+      listed(readme.column(TEXT, "fate")))
   end)
 
   it("names targets of make that there are", function()
     local makefile, complaints = "\n" .. shell.read("Makefile"), {}
     for target in TEXT:gmatch("[`\n]make ([%w-]+)") do
-      if not makefile:find("\n[%w -]*%f[%w-]" .. target:gsub("%p", "%%%0") .. "%f[^%w-][%w -]*:") then
+      local word = "%f[%w-]" .. target:gsub("%p", "%%%0") .. "%f[^%w-]"
+      if not makefile:find("\n[%w -]*" .. word .. "[%w -]*:") then
         complaints[#complaints + 1] = target
       end
     end
