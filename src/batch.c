@@ -73,13 +73,16 @@ imattr_update *imattr_update_create(imattr_pool *pool,
       new_update(pool, count, rendering->account.len + rendering->text.len);
   if (made != NULL) {
     char *bytes = bytes_of(made);
+    size_t i;
     made->shape = rendering->shape;
     made->account_len = rendering->account.len;
     made->head_len = rendering->head_len;
     made->text_len = rendering->text.len;
     made->hash =
         imattr_account_hash(rendering->account.text, rendering->account.len);
-    memcpy(made->pieces, rendering->pieces, count * sizeof(imattr_piece));
+    for (i = 0; i < count; i++) {
+      made->pieces[i] = rendering->pieces[i];
+    }
     memcpy(bytes, rendering->account.text, made->account_len);
     memcpy(bytes + made->account_len, rendering->text.text, made->text_len);
   }
@@ -193,7 +196,7 @@ static imattr_update *begin_merged(const imattr_update *older,
 imattr_status imattr_update_merge(const imattr_update *older,
                                   const imattr_update *later,
                                   imattr_update **merged) {
-  imattr_span close = shapes[older->shape].marks.user_close;
+  const imattr_mark *close = &shapes[older->shape].marks.user_close;
   size_t kept = 0, count = 0, i;
   imattr_update *made;
   for (i = 0; i < older->piece_count; i++) {
@@ -214,9 +217,9 @@ imattr_status imattr_update_merge(const imattr_update *older,
   for (i = 0; i < later->piece_count; i++) {
     copy_piece(made, count++, later, i);
   }
-  memcpy(bytes_of(made) + made->account_len + made->text_len, close.text,
-         close.len);
-  made->text_len += close.len;
+  memcpy(bytes_of(made) + made->account_len + made->text_len, close->text,
+         close->len);
+  made->text_len += close->len;
   *merged = made;
   return IMATTR_OK;
 }

@@ -38,15 +38,20 @@ typedef struct imattr_span {
   size_t len;
 } imattr_span;
 
+/* A short text in room of a fixed size, so that copying all of it is two
+** moves and no call. */
+#define IMATTR_MARK_MAX 32
+typedef struct imattr_mark {
+  char text[IMATTR_MARK_MAX];
+  size_t len;
+} imattr_mark;
+
 /* What stands around a user and the attributes in a shape. */
 typedef struct imattr_marks {
-  imattr_span user_open;
-  imattr_span attrs_open;
-  imattr_span user_close;
+  imattr_mark user_open;
+  imattr_mark attrs_open;
+  imattr_mark user_close;
 } imattr_marks;
-
-/* No mark is longer than this. */
-#define IMATTR_MARK_MAX 32
 
 const imattr_marks *imattr_shape_marks(imattr_shape shape);
 

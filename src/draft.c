@@ -11,12 +11,10 @@
 
 /* A rendered name, kept: an app has ten names and a run uses them again and
 ** again. Longer ones are rendered each time. */
-#define KEPT_TEXT_MAX 64
 typedef struct kept_name {
   size_t len;
-  imattr_span text; /* of `bytes` */
-  char name[KEPT_TEXT_MAX];
-  char bytes[KEPT_TEXT_MAX];
+  char name[IMATTR_MARK_MAX];
+  imattr_mark text;
 } kept_name;
 
 struct imattr_draft {
@@ -71,10 +69,10 @@ void imattr_draft_destroy(imattr_draft *draft) {
   }
 }
 
-/* Appends a span; room for it has been reserved. */
-static void write_span(imattr_draft *draft, imattr_span added) {
-  memcpy(draft->text.data + draft->text.len, added.text, added.len);
-  draft->text.len += added.len;
+/* Appends a mark; room for IMATTR_MARK_MAX bytes has been reserved. */
+static void write_mark(imattr_draft *draft, const imattr_mark *mark) {
+  memcpy(draft->text.data + draft->text.len, mark->text, IMATTR_MARK_MAX);
+  draft->text.len += mark->len;
 }
 
 /* Appends a JSON string; room for it has been reserved. A fault in it is noted
@@ -102,7 +100,7 @@ static imattr_status screen_account(imattr_draft *draft, size_t len) {
     return refuse(draft, IMATTR_ACCOUNT_TOO_LONG, len, most);
   }
   return imattr_buffer_reserve(&draft->text,
-                               IMATTR_JSON_SIZE(len) + 2 * IMATTR_MARK_MAX);
+                               IMATTR_JSON_SIZE(len) + 3 * IMATTR_MARK_MAX);
 }
 
 imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
@@ -123,11 +121,12 @@ imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
     return status;
   }
   if (shape == IMATTR_SHAPE_WHOLE) {
-    write_span(draft, draft->account);
+    memcpy(draft->text.data, account, len);
+    draft->text.len = len;
   } else {
-    write_span(draft, marks->user_open);
+    write_mark(draft, &marks->user_open);
     status = write_string(draft, account, len);
-    write_span(draft, marks->attrs_open);
+    write_mark(draft, &marks->attrs_open);
   }
   draft->head_len = draft->text.len;
   return status;
@@ -184,13 +183,12 @@ static void keep(imattr_draft *draft, const char *name, size_t len,
                  size_t start) {
   kept_name *kept = &draft->kept[draft->kept_count];
   size_t text_len = draft->text.len - start;
-  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len <= KEPT_TEXT_MAX) {
+  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len <= IMATTR_MARK_MAX) {
     draft->kept_count++;
     kept->len = len;
-    kept->text.text = kept->bytes;
-    kept->text.len = text_len;
     memcpy(kept->name, name, len);
-    memcpy(kept->bytes, draft->text.data + start, text_len);
+    kept->text.len = text_len;
+    memcpy(kept->text.text, draft->text.data + start, text_len);
   }
 }
 
@@ -201,7 +199,7 @@ static imattr_status write_name(imattr_draft *draft, const char *name,
   size_t start = draft->text.len;
   imattr_status status;
   if (kept != NULL) {
-    write_span(draft, kept->text);
+    write_mark(draft, &kept->text);
     return IMATTR_OK;
   }
   status = screen_name(draft, name, len);
@@ -221,7 +219,7 @@ static imattr_status begin_piece(imattr_draft *draft, const char *name,
                                  imattr_piece *next) {
   imattr_status status = imattr_buffer_reserve(
       &draft->text, IMATTR_JSON_SIZE(IMATTR_NAME_BYTES_MAX) +
-                        IMATTR_JSON_SIZE(value_max) + 2 * IMATTR_MARK_MAX);
+                        IMATTR_JSON_SIZE(value_max) + 3 * IMATTR_MARK_MAX);
   if (status != IMATTR_OK) {
     return status;
   }
@@ -291,7 +289,7 @@ imattr_status imattr_draft_finish(imattr_draft *draft, imattr_update **update) {
   if (draft->shape <= IMATTR_SHAPE_REMOVE && draft->piece_count == 0) {
     return refuse(draft, IMATTR_ATTRS_EMPTY, 0, 0);
   }
-  write_span(draft, imattr_shape_marks(draft->shape)->user_close);
+  write_mark(draft, &imattr_shape_marks(draft->shape)->user_close);
   rendering.shape = draft->shape;
   rendering.account = draft->account;
   rendering.text.text = draft->text.data;

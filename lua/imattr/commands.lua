@@ -113,7 +113,7 @@ local function new_urls(client, command)
       set_usersig(usersig)
     end
     signed[id] = usersig
-    return base .. ("%.0f"):format(core.random_u32())
+    return base .. core.random_u32()
   end
 
   -- A request is back; its UserSig may have been refused.

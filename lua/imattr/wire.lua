@@ -10,6 +10,10 @@ local wire = {}
 -- The deepest documented reply has five levels; a hostile one must not go deeper than this.
 cjson.decode_max_depth(16)
 
+-- What the vendor answers when there is nothing more to say, to the letter of its pages: the one
+-- reply that is known without being parsed.
+local PLAIN_OK = '{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}'
+
 -- ErrorInfo is somebody else's text: this much of it is shown.
 local INFO_BYTES_MAX = 200
 
@@ -235,6 +239,9 @@ function wire.verdict(reply)
   end
   if reply.http_status ~= 200 then
     return of_http(reply)
+  end
+  if reply.body == PLAIN_OK then
+    return { kind = "delivered", object = {} }
   end
   local ok, object = pcall(cjson.decode, reply.body)
   if not ok or type(object) ~= "table" then
