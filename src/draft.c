@@ -9,13 +9,17 @@
 
 #include "json.h"
 
-/* A rendered name, kept: an app has ten names and a run uses them again and
-** again. Longer ones are rendered each time. */
+/* A name with what stands around it in a list of attributes, kept: an app has
+** ten names and a run uses them again and again. Longer ones are rendered each
+** time. */
 typedef struct kept_name {
   size_t len;
   char name[IMATTR_MARK_MAX];
-  imattr_mark text;
+  imattr_mark text; /* ,"name": */
 } kept_name;
+
+/* What attrs_open of SHAPE_SET ends with. */
+#define OBJECT_OPEN '{'
 
 struct imattr_draft {
   imattr_shape shape;
@@ -29,7 +33,6 @@ struct imattr_draft {
   imattr_pool pool; /* of the updates */
   kept_name kept[IMATTR_ATTRS_MAX];
   size_t kept_count;
-  size_t kept_next; /* where the next name is likely to be found */
 };
 
 static imattr_status refuse(imattr_draft *draft, imattr_status status,
@@ -160,22 +163,16 @@ static imattr_status screen_name(imattr_draft *draft, const char *name,
   return IMATTR_OK;
 }
 
-/* The kept form of a name, or NULL. Names come in much the same order from
-** user to user, so the search begins behind the last one found. */
-static const kept_name *find_kept(imattr_draft *draft, const char *name,
-                                  size_t len) {
-  size_t left;
-  for (left = draft->kept_count; left > 0; left--) {
-    const kept_name *kept = &draft->kept[draft->kept_next];
-    draft->kept_next++;
-    if (draft->kept_next >= draft->kept_count) {
-      draft->kept_next = 0;
-    }
+size_t imattr_draft_find(const imattr_draft *draft, const char *name,
+                         size_t len) {
+  size_t i;
+  for (i = 0; i < draft->kept_count; i++) {
+    const kept_name *kept = &draft->kept[i];
     if (kept->len == len && memcmp(kept->name, name, len) == 0) {
-      return kept;
+      return i;
     }
   }
-  return NULL;
+  return IMATTR_NOT_KEPT;
 }
 
 /* Keeps a name that was just rendered as the text from `start` on. */
@@ -183,52 +180,42 @@ static void keep(imattr_draft *draft, const char *name, size_t len,
                  size_t start) {
   kept_name *kept = &draft->kept[draft->kept_count];
   size_t text_len = draft->text.len - start;
-  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len <= IMATTR_MARK_MAX) {
+  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len + 2 <= IMATTR_MARK_MAX) {
     draft->kept_count++;
     kept->len = len;
     memcpy(kept->name, name, len);
-    kept->text.len = text_len;
-    memcpy(kept->text.text, draft->text.data + start, text_len);
+    kept->text.len = text_len + 2;
+    kept->text.text[0] = ',';
+    memcpy(kept->text.text + 1, draft->text.data + start, text_len);
+    kept->text.text[text_len + 1] = ':';
   }
 }
 
-/* Screens and renders a name; one that is kept has been screened before. */
-static imattr_status write_name(imattr_draft *draft, const char *name,
-                                size_t len) {
-  const kept_name *kept = find_kept(draft, name, len);
-  size_t start = draft->text.len;
-  imattr_status status;
-  if (kept != NULL) {
-    write_mark(draft, &kept->text);
-    return IMATTR_OK;
-  }
-  status = screen_name(draft, name, len);
-  if (status == IMATTR_OK) {
-    status = write_string(draft, name, len);
-  }
-  if (status == IMATTR_OK) {
-    keep(draft, name, len, start);
-  }
-  return status;
-}
-
-/* Writes the comma and the name of the next piece, and reserves room for its
-** value. */
-static imattr_status begin_piece(imattr_draft *draft, const char *name,
-                                 size_t len, size_t value_max,
-                                 imattr_piece *next) {
-  imattr_status status = imattr_buffer_reserve(
+/* Reserves room for a name and a value that are within their limits. */
+static imattr_status reserve_piece(imattr_draft *draft) {
+  return imattr_buffer_reserve(
       &draft->text, IMATTR_JSON_SIZE(IMATTR_NAME_BYTES_MAX) +
-                        IMATTR_JSON_SIZE(value_max) + 3 * IMATTR_MARK_MAX);
+                        IMATTR_JSON_SIZE(draft->screen->value_bytes_max) +
+                        3 * IMATTR_MARK_MAX);
+}
+
+/* Writes the comma and the name of the next piece. */
+static imattr_status begin_piece(imattr_draft *draft, const char *name,
+                                 size_t len, imattr_piece *next) {
+  imattr_status status = reserve_piece(draft);
   if (status != IMATTR_OK) {
     return status;
   }
   draft->fault.where = IMATTR_IN_NAME;
+  status = screen_name(draft, name, len);
+  if (status != IMATTR_OK) {
+    return status;
+  }
   if (draft->piece_count > 0) {
     draft->text.data[draft->text.len++] = ',';
   }
   next->start = (uint16_t)draft->text.len;
-  status = write_name(draft, name, len);
+  status = write_string(draft, name, len);
   next->name_end = (uint16_t)draft->text.len;
   next->end = next->name_end;
   return status;
@@ -244,33 +231,69 @@ static imattr_status add_piece(imattr_draft *draft, imattr_piece added) {
   return IMATTR_OK;
 }
 
-imattr_status imattr_draft_set(imattr_draft *draft, const char *name,
-                               size_t name_len, const char *value,
-                               size_t value_len) {
+/* Writes the value of a piece whose name and colon are written. */
+static imattr_status write_value(imattr_draft *draft, const char *name,
+                                 size_t name_len, imattr_piece piece,
+                                 imattr_span value) {
   size_t most = draft->screen->value_bytes_max;
-  imattr_piece next = {0, 0, 0};
-  imattr_status status = begin_piece(draft, name, name_len, most, &next);
+  imattr_status status =
+      value.len > most ? refuse(draft, IMATTR_VALUE_TOO_LONG, value.len, most)
+                       : write_string(draft, value.text, value.len);
   if (status != IMATTR_OK) {
-    return status;
-  }
-  draft->fault.where = IMATTR_IN_VALUE;
-  draft->text.data[draft->text.len++] = ':';
-  status = value_len > most
-               ? refuse(draft, IMATTR_VALUE_TOO_LONG, value_len, most)
-               : write_string(draft, value, value_len);
-  if (status != IMATTR_OK) {
+    draft->fault.where = IMATTR_IN_VALUE;
     imattr_fault_name(&draft->fault, name, name_len);
     return status;
   }
-  next.end = (uint16_t)draft->text.len;
-  return add_piece(draft, next);
+  piece.end = (uint16_t)draft->text.len;
+  return add_piece(draft, piece);
+}
+
+imattr_status imattr_draft_set(imattr_draft *draft, const char *name,
+                               size_t name_len, const char *value,
+                               size_t value_len) {
+  imattr_piece next = {0, 0, 0};
+  imattr_span given;
+  imattr_status status = begin_piece(draft, name, name_len, &next);
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  if (imattr_draft_find(draft, name, name_len) == IMATTR_NOT_KEPT) {
+    keep(draft, name, name_len, next.start);
+  }
+  draft->text.data[draft->text.len++] = ':';
+  given.text = value;
+  given.len = value_len;
+  return write_value(draft, name, name_len, next, given);
+}
+
+imattr_status imattr_draft_set_kept(imattr_draft *draft, size_t index,
+                                    const char *value, size_t value_len) {
+  const kept_name *kept = &draft->kept[index];
+  size_t is_first = draft->piece_count == 0;
+  imattr_piece next;
+  imattr_span given;
+  imattr_status status = reserve_piece(draft);
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  draft->text.len -= is_first; /* the comma goes where attrs_open ends ... */
+  next.start = (uint16_t)(draft->text.len + 1);
+  write_mark(draft, &kept->text);
+  if (is_first) { /* ... and its last byte comes back */
+    draft->text.data[next.start - 1] = OBJECT_OPEN;
+  }
+  next.name_end = (uint16_t)(draft->text.len - 1);
+  next.end = next.name_end;
+  given.text = value;
+  given.len = value_len;
+  return write_value(draft, kept->name, kept->len, next, given);
 }
 
 imattr_status imattr_draft_name(imattr_draft *draft, const char *name,
                                 size_t name_len) {
   size_t before = draft->text.len;
   imattr_piece next = {0, 0, 0};
-  imattr_status status = begin_piece(draft, name, name_len, 0, &next);
+  imattr_status status = begin_piece(draft, name, name_len, &next);
   if (status != IMATTR_OK) {
     return status;
   }

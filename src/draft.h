@@ -53,6 +53,17 @@ imattr_status imattr_draft_set(imattr_draft *draft, const char *name,
                                size_t name_len, const char *value,
                                size_t value_len);
 
+/* A draft keeps the rendered form of names that it has set, up to ten short
+** ones. The index of a kept name, or IMATTR_NOT_KEPT. An index stays good as
+** long as the draft. */
+#define IMATTR_NOT_KEPT ((size_t)-1)
+size_t imattr_draft_find(const imattr_draft *draft, const char *name,
+                         size_t len);
+
+/* As set, for a kept name: it has been screened, and is only copied. */
+imattr_status imattr_draft_set_kept(imattr_draft *draft, size_t index,
+                                    const char *value, size_t value_len);
+
 /* Adds the name of an attribute (SHAPE_REMOVE); a repeated one counts once.
 ** As begin. */
 imattr_status imattr_draft_name(imattr_draft *draft, const char *name,

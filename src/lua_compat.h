@@ -20,6 +20,9 @@
 /* Pops a table and keeps it alive as long as the object at `index`. */
 #define imattr_lua_keep(L, index) lua_setiuservalue((L), (index), 1)
 
+/* Pushes the table that imattr_lua_keep keeps for the object at `index`. */
+#define imattr_lua_kept(L, index) lua_getiuservalue((L), (index), 1)
+
 /* Is the number one of Lua's own 64-bit integers? */
 #define imattr_lua_isinteger(L, index) lua_isinteger((L), (index))
 
@@ -30,6 +33,7 @@
 
 #define imattr_lua_newobject(L, size) lua_newuserdata((L), (size))
 #define imattr_lua_keep(L, index) lua_setfenv((L), (index))
+#define imattr_lua_kept(L, index) lua_getfenv((L), (index))
 static inline int imattr_lua_isinteger(lua_State *L, int index) {
   (void)L;
   (void)index;

@@ -18,6 +18,7 @@ typedef struct holder {
   imattr_engine *engine;
   imattr_draft *draft;
   imattr_screen screen;
+  imattr_lua_names names;
   imattr_shape shapes[IMATTR_LANES_MAX];
   size_t lane_count;
 } holder;
@@ -46,14 +47,14 @@ static size_t check_lane(lua_State *L, int index, const holder *held) {
 /* Screens an update and hands it to the engine. OK, a screening status, FULL
 ** or NO_MEMORY. */
 static imattr_status push_update(lua_State *L, holder *held, size_t lane,
-                                 int index, uint64_t *ticket) {
+                                 int anchors, int index, uint64_t *ticket) {
   imattr_update *update = NULL;
   imattr_status status;
   if (imattr_engine_room(held->engine) == 0) {
     return IMATTR_FULL;
   }
   status = imattr_lua_draft(L, held->draft, held->shapes[lane], &held->screen,
-                            index, &update);
+                            &held->names, anchors, index, &update);
   if (status == IMATTR_OK) {
     status = imattr_engine_push(held->engine, lane, update, ticket);
     if (status != IMATTR_OK) {
@@ -90,8 +91,9 @@ static int l_engine_push(lua_State *L) {
   uint64_t ticket = 0;
   imattr_status status;
   lua_settop(L, 4);
-  luaL_checkstack(L, 4, "attributes");
-  status = push_update(L, held, lane, 3, &ticket);
+  luaL_checkstack(L, 8, "attributes");
+  imattr_lua_kept(L, 1); /* 5: the anchors */
+  status = push_update(L, held, lane, 5, 3, &ticket);
   if (status == IMATTR_FULL || status == IMATTR_NO_MEMORY) {
     return imattr_lua_failure(L, status);
   }
@@ -104,7 +106,7 @@ static int l_engine_push(lua_State *L) {
 }
 
 /* Where l_engine_push_users keeps things on the stack. */
-enum { USERS = 3, ACCOUNT_KEY, ATTRS_KEY, USER, ACCOUNT, ATTRS };
+enum { USERS = 3, ANCHORS, ACCOUNT_KEY, ATTRS_KEY, USER, ACCOUNT, ATTRS };
 
 /* Pushes the user object at USER. */
 static imattr_status push_user(lua_State *L, holder *held, size_t lane,
@@ -119,7 +121,7 @@ static imattr_status push_user(lua_State *L, holder *held, size_t lane,
   if (lua_isnil(L, ACCOUNT)) {
     return imattr_draft_refuse(held->draft, IMATTR_USER_TYPE, "", NULL, 0);
   }
-  return push_update(L, held, lane, ACCOUNT, ticket);
+  return push_update(L, held, lane, ANCHORS, ACCOUNT, ticket);
 }
 
 /*
@@ -137,8 +139,9 @@ static int l_engine_push_users(lua_State *L) {
   imattr_status status = IMATTR_OK;
   uint64_t ticket;
   luaL_checktype(L, USERS, LUA_TTABLE);
-  luaL_checkstack(L, 8, "attributes");
+  luaL_checkstack(L, 16, "attributes");
   lua_settop(L, USERS);
+  imattr_lua_kept(L, 1);
   lua_pushliteral(L, "To_Account");
   lua_pushliteral(L, "Attrs");
   while (first <= last && status == IMATTR_OK) {

@@ -40,39 +40,83 @@ static size_t integer_digits(lua_State *L, int index, char digits[DIGITS_SIZE],
   return 0;
 }
 
-/* One pair of an Attrs object: key at -2, value at -1. Must not raise and
-** must not turn the key into a string. */
-static imattr_status draft_pair(lua_State *L, imattr_draft *draft) {
+/* The row of the name at -2, or NULL. Names come in much the same order from
+** user to user, so the search begins behind the last one found. */
+static size_t *find_name(lua_State *L, imattr_lua_names *names) {
+  const void *string = lua_topointer(L, -2);
+  size_t left;
+  for (left = names->count; left > 0; left--) {
+    size_t at = names->next;
+    names->next = at + 1 < names->count ? at + 1 : 0;
+    if (names->rows[at].string == string) {
+      return &names->rows[at].kept;
+    }
+  }
+  return NULL;
+}
+
+/* Anchors the name at -2 if the draft keeps it, so that it is found next time
+** without being looked at. */
+static void learn_name(lua_State *L, imattr_draft *draft,
+                       imattr_lua_names *names, int anchors, const char *name,
+                       size_t len) {
+  size_t kept = imattr_draft_find(draft, name, len);
+  if (kept != IMATTR_NOT_KEPT && names->count < IMATTR_ATTRS_MAX) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, anchors, IMATTR_FIRST_ANCHOR + (int)names->count);
+    names->rows[names->count].string = lua_topointer(L, -2);
+    names->rows[names->count].kept = kept;
+    names->count++;
+  }
+}
+
+/* The text of the value at -1: a string, or the digits of an integer; NULL and
+** in *what the words for anything else. */
+static const char *value_text(lua_State *L, char digits[DIGITS_SIZE],
+                              size_t *len, const char **what) {
+  switch (lua_type(L, -1)) {
+    case LUA_TSTRING: return lua_tolstring(L, -1, len);
+    case LUA_TNUMBER:
+      *len = integer_digits(L, -1, digits, what);
+      return *len > 0 ? digits : NULL;
+    default: *what = found(L, -1); return NULL;
+  }
+}
+
+/* One pair of an Attrs object: key at -2, value at -1. The key must not be
+** turned into a string. */
+static imattr_status draft_pair(lua_State *L, imattr_draft *draft,
+                                imattr_lua_names *names, int anchors) {
   char digits[DIGITS_SIZE];
   size_t name_len, value_len;
-  const char *name, *value, *what = NULL;
+  const char *name, *what = NULL;
+  const char *value = value_text(L, digits, &value_len, &what);
+  const size_t *kept = value == NULL ? NULL : find_name(L, names);
+  imattr_status status;
+  if (kept != NULL) {
+    return imattr_draft_set_kept(draft, *kept, value, value_len);
+  }
   if (lua_type(L, -2) != LUA_TSTRING) {
     return imattr_draft_refuse(draft, IMATTR_NAME_TYPE, found(L, -2), NULL, 0);
   }
   name = lua_tolstring(L, -2, &name_len);
-  switch (lua_type(L, -1)) {
-    case LUA_TSTRING:
-      value = lua_tolstring(L, -1, &value_len);
-      return imattr_draft_set(draft, name, name_len, value, value_len);
-    case LUA_TNUMBER:
-      value_len = integer_digits(L, -1, digits, &what);
-      if (value_len > 0) {
-        return imattr_draft_set(draft, name, name_len, digits, value_len);
-      }
-      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, what, name,
-                                 name_len);
-    default:
-      return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, found(L, -1), name,
-                                 name_len);
+  if (value == NULL) {
+    return imattr_draft_refuse(draft, IMATTR_VALUE_TYPE, what, name, name_len);
   }
+  status = imattr_draft_set(draft, name, name_len, value, value_len);
+  if (status == IMATTR_OK) {
+    learn_name(L, draft, names, anchors, name, name_len);
+  }
+  return status;
 }
 
 /* The Attrs object at `index`. */
-static imattr_status draft_pairs(lua_State *L, int index, imattr_draft *draft) {
+static imattr_status draft_pairs(lua_State *L, int index, imattr_draft *draft,
+                                 imattr_lua_names *names, int anchors) {
   imattr_status status = IMATTR_OK;
   lua_pushnil(L);
   while (status == IMATTR_OK && lua_next(L, index) != 0) {
-    status = draft_pair(L, draft);
+    status = draft_pair(L, draft, names, anchors);
     lua_pop(L, 1);
   }
   return status;
@@ -100,7 +144,8 @@ static imattr_status draft_names(lua_State *L, int index, imattr_draft *draft) {
 
 imattr_status imattr_lua_draft(lua_State *L, imattr_draft *draft,
                                imattr_shape shape, const imattr_screen *screen,
-                               int index, imattr_update **update) {
+                               imattr_lua_names *names, int anchors, int index,
+                               imattr_update **update) {
   imattr_status status;
   const char *account;
   size_t len;
@@ -116,7 +161,7 @@ imattr_status imattr_lua_draft(lua_State *L, imattr_draft *draft,
       status = imattr_draft_refuse(draft, IMATTR_ATTRS_TYPE, found(L, index),
                                    NULL, 0);
     } else if (shape == IMATTR_SHAPE_SET) {
-      status = draft_pairs(L, index, draft);
+      status = draft_pairs(L, index, draft, names, anchors);
     } else {
       status = draft_names(L, index, draft);
     }

@@ -107,6 +107,10 @@ end
 -- Takes an idle transport, or opens one. Calls may run inside one another (from on_result, or in
 -- coroutines), so each has one to itself while it runs.
 function Client:_take_transport()
+  if rawget(_G, "ngx") then
+    error("imattr: nothing is sent from inside nginx yet: waiting would stop the worker; "
+      .. "run this call in a script", 0)
+  end
   local idle = table.remove(self._transports)
   if idle then
     return idle

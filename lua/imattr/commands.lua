@@ -264,7 +264,10 @@ function commands.set_attr_name(client, names)
     check_index(index, name)
   end
   local object, err = ask(client, "set_attr_name", wire.encode { AttrNames = names })
-  return object and true or nil, err
+  if not object then
+    return nil, err
+  end
+  return true
 end
 
 -- { ["0"] = "sex" }, at most NAMES_MAX of them?

@@ -1,6 +1,6 @@
 -- One sender against the server of spec/bench/server, in a process of its own.
 --
---   lua5.4|luajit spec/bench/client.lua cost DIR REQUESTS
+--   lua5.4|luajit spec/bench/client.lua cost DIR REQUESTS IN_FLIGHT
 --     sets 100 users x 3 attributes a request from Lua tables, as fast as it goes; prints the
 --     processor time (user and system) per request in microseconds
 --   lua5.4|luajit spec/bench/client.lua once DIR
@@ -64,8 +64,8 @@ local function expect_all_done(report, err, users)
   assert(report.done == users, ("done: %d of %d"):format(report.done, users))
 end
 
-function tasks.cost(dir, requests)
-  local client = new_client(dir)
+function tasks.cost(dir, requests, in_flight)
+  local client = new_client(dir, { in_flight_max = in_flight })
   local list = user_list(LIST)
   local warm_up = user_list(WARM_UP)
   local report, err = client:set_attr(warm_up)

@@ -10,7 +10,7 @@ local rules = require "imattr.sandbox.rules"
 
 local sandbox = {
   name = "sandbox",
-  summary = "serves a sandbox of the vendor's API here, to try things without an account",
+  summary = "Serves a sandbox of the vendor's API here, to try things without an account.",
   usage = "sandbox [--rate N] [--latency-ms N] [--attr-names A,B,C] [--write-env FILE] ...",
   examples = {
     "imattr sandbox                          runs until Ctrl-C, and prints what to export",
@@ -61,23 +61,23 @@ end
 ---@param command table
 function sandbox.define(command)
   local defaults = rules.DEFAULTS
-  command:option("--port", "port to listen on (default: a free one)"):argname("<n>")
+  command:option("--port", "port to listen on (default: a free one)"):argname("N")
     :convert(integer(0, 65535))
   command:option("--rate", "requests per second and command, 0 for no limit",
-    tostring(defaults.limit)):argname("<n>"):convert(integer(0, 1000000))
-  command:option("--latency-ms", "how late each reply is", "0"):argname("<n>")
+    tostring(defaults.limit)):argname("N"):convert(integer(0, 1000000))
+  command:option("--latency-ms", "how late each reply is", "0"):argname("N")
     :convert(integer(0, 3600000))
   command:option("--attr-names", "registered attribute names",
-    table.concat(defaults.attr_names, ",")):argname("<a,b,c>"):convert(names)
-  command:option("--sdkappid", "the app", ("%d"):format(defaults.sdkappid)):argname("<n>")
+    table.concat(defaults.attr_names, ",")):argname("A,B,C"):convert(names)
+  command:option("--sdkappid", "the app", ("%d"):format(defaults.sdkappid)):argname("N")
     :convert(integer(1, 4294967295))
-  command:option("--identifier", "the administrator", defaults.admins[1]):argname("<name>")
+  command:option("--identifier", "the administrator", defaults.admins[1]):argname("ACCOUNT")
     :convert(account)
-  command:option("--max-seconds", "stop after so long (default: never)"):argname("<n>")
+  command:option("--max-seconds", "stop after so long (default: never)"):argname("N")
     :convert(integer(1, 31536000))
   command:flag("--no-store", "check everything and remember no user, for streams of millions")
   command:option("--write-env",
-    "write the exports to this file too; it is there as long as the server is"):argname("<file>")
+    "write the exports to this file too; it is there as long as the server is"):argname("FILE")
 end
 
 -- Serves until told to stop. The exit code.
