@@ -140,7 +140,7 @@ describe("a client's UserSig", function()
     end
   end)
 
-  it("is made anew once when many requests were refused for it", function()
+  it("is made anew once when many requests were refused for it #timing", function()
     local replies = { app.YES }
     for i = 1, 19 do replies[i + 1] = { body = app.no(70001).body, delay_s = i * 0.02 } end
     replies[21] = app.YES

@@ -19,6 +19,9 @@
 
 #define SHA256_LEN 32
 
+/* Base64 of a SHA-256 MAC, with its closing NUL. */
+#define MAC_SIZE 45
+
 struct imattr_key {
   size_t len;
   char text[IMATTR_KEY_LEN_MAX];
@@ -129,9 +132,10 @@ static imattr_status signed_lines(const imattr_usersig_fields *fields,
   return status == IMATTR_OK ? imattr_buffer_text(out, "\n") : status;
 }
 
-imattr_status imattr_usersig_mac(const imattr_key *key,
-                                 const imattr_usersig_fields *fields,
-                                 char mac[IMATTR_USERSIG_MAC_SIZE]) {
+/* Writes the base64 MAC of the fields and a NUL. OK; NO_MEMORY; CRYPTO. */
+static imattr_status write_mac(const imattr_key *key,
+                               const imattr_usersig_fields *fields,
+                               char mac[MAC_SIZE]) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   imattr_buffer lines;
   imattr_status status;
@@ -152,8 +156,8 @@ imattr_status imattr_usersig_mac(const imattr_key *key,
 int imattr_usersig_verify(const imattr_key *key,
                           const imattr_usersig_fields *fields, const char *mac,
                           size_t mac_len) {
-  char right[IMATTR_USERSIG_MAC_SIZE];
-  return imattr_usersig_mac(key, fields, right) == IMATTR_OK &&
+  char right[MAC_SIZE];
+  return write_mac(key, fields, right) == IMATTR_OK &&
          mac_len == sizeof right - 1 && CRYPTO_memcmp(mac, right, mac_len) == 0;
 }
 
@@ -227,11 +231,11 @@ static imattr_status pack(const imattr_buffer *json, imattr_buffer *usersig) {
 imattr_status imattr_usersig_sign(const imattr_key *key,
                                   const imattr_usersig_fields *fields,
                                   imattr_buffer *usersig) {
-  char mac[IMATTR_USERSIG_MAC_SIZE];
+  char mac[MAC_SIZE];
   imattr_buffer json;
   imattr_status status;
   imattr_buffer_init(&json);
-  status = imattr_usersig_mac(key, fields, mac);
+  status = write_mac(key, fields, mac);
   if (status == IMATTR_OK) {
     status = write_json(fields, mac, &json);
   }

@@ -24,9 +24,6 @@
 #define IMATTR_USERSIG_LEN_MAX 4096
 #define IMATTR_USERSIG_JSON_MAX 16384
 
-/* Base64 of a SHA-256 MAC, with its closing NUL. */
-#define IMATTR_USERSIG_MAC_SIZE 45
-
 /* What is signed. The texts are the caller's and need not end in NUL. */
 typedef struct imattr_usersig_fields {
   uint64_t sdkappid;
@@ -56,11 +53,6 @@ imattr_status imattr_key_read(imattr_key **key, const char *path);
 
 /* Wipes and frees; NULL is fine. */
 void imattr_key_destroy(imattr_key *key);
-
-/* Writes the base64 MAC of the fields and a NUL. OK; NO_MEMORY; CRYPTO. */
-imattr_status imattr_usersig_mac(const imattr_key *key,
-                                 const imattr_usersig_fields *fields,
-                                 char mac[IMATTR_USERSIG_MAC_SIZE]);
 
 /*
 ** Appends the UserSig. OK; NOT_UTF8 or NUL_BYTE for such an identifier;
