@@ -7,7 +7,6 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -15,8 +14,6 @@
 /* Connections idle for longer are not used again: servers close theirs after
 ** about a minute (nginx: 75 s), and a request on a dead one is lost time. */
 #define IDLE_MAX_S 50L
-
-#define DATE_SIZE 64
 
 typedef struct curl_call {
   struct curl_call *next; /* among the idle */
@@ -29,7 +26,6 @@ typedef struct curl_call {
   imattr_buffer reply;
   imattr_status reading; /* NO_MEMORY, REPLY_TOO_LARGE: why reading ended */
   int is_in_flight;
-  char date[DATE_SIZE];
   char reason[CURL_ERROR_SIZE];
 } curl_call;
 
@@ -73,28 +69,6 @@ static size_t on_read(char *bytes, size_t size, size_t count, void *from) {
   return len;
 }
 
-/* Keeps the Date header. */
-static size_t on_header(char *bytes, size_t size, size_t count, void *to) {
-  static const char name[] = "date:";
-  const size_t name_len = sizeof name - 1;
-  curl_call *call = to;
-  size_t len = size * count;
-  if (len > name_len && len < DATE_SIZE &&
-      strncasecmp(bytes, name, name_len) == 0) {
-    size_t from = name_len;
-    size_t end = len;
-    while (from < end && bytes[from] == ' ') {
-      from++;
-    }
-    while (end > from && (bytes[end - 1] == '\r' || bytes[end - 1] == '\n')) {
-      end--;
-    }
-    memcpy(call->date, bytes + from, end - from);
-    call->date[end - from] = '\0';
-  }
-  return len;
-}
-
 /* }===== */
 
 /* {===== calls ===== */
@@ -134,9 +108,6 @@ static int set_up(const imattr_curl_pool *pool, curl_call *call) {
          curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK;
 }
 
@@ -265,7 +236,6 @@ static imattr_status fill(curl_call *call, uint64_t id, const char *url,
   call->id = id;
   call->reading = IMATTR_OK;
   call->reply.len = 0;
-  call->date[0] = '\0';
   call->reason[0] = '\0';
   call->body = body;
   call->body_len = body_len;
@@ -356,6 +326,15 @@ static imattr_status outcome(const curl_call *call, CURLcode result) {
   return is_broken_handshake(call, result) ? IMATTR_CUT : status_of(result);
 }
 
+/* The Date header of the answer, or NULL; libcurl's, until the next request. */
+static const char *date_of(CURL *easy) {
+  struct curl_header *header;
+  return curl_easy_header(easy, "Date", 0, CURLH_HEADER, -1, &header) ==
+                 CURLHE_OK
+             ? header->value
+             : NULL;
+}
+
 static void read_reply(const curl_call *call, CURLcode result,
                        imattr_curl_reply *reply) {
   long request_bytes = 0;
@@ -364,13 +343,16 @@ static void read_reply(const curl_call *call, CURLcode result,
   curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &http_status);
   reply->id = call->id;
   reply->status = outcome(call, result);
-  reply->message =
-      call->reason[0] != '\0' ? call->reason : curl_easy_strerror(result);
+  reply->message = NULL;
+  if (reply->status != IMATTR_OK) {
+    reply->message =
+        call->reason[0] != '\0' ? call->reason : curl_easy_strerror(result);
+  }
   reply->may_have_arrived = request_bytes > 0 && reply->status != IMATTR_PROXY;
   reply->http_status = http_status;
   reply->body = call->reply.len > 0 ? call->reply.data : "";
   reply->body_len = call->reply.len;
-  reply->date = call->date[0] != '\0' ? call->date : NULL;
+  reply->date = reply->status == IMATTR_OK ? date_of(call->easy) : NULL;
 }
 
 /* Takes one finished call, if there is one. */
