@@ -43,6 +43,7 @@ for _, latency_ms in ipairs { 5, 80 } do
       local requests = 0
       for _, job in ipairs(start_senders(server, 4, 4)) do
         local result = job:wait(30)
+        job:close()
         assert.equal(0, result.code, result.stderr)
         requests = requests + tonumber(result.stdout)
       end
@@ -61,10 +62,12 @@ describe("a process killed with slots in its hand #timing #slow", function()
     local server = sandbox.start { latency_ms = 3000, store = false, max_seconds = 60 }
     local killed = start_senders(server, 1, 30)[1]
     core.sleep_us(1500000) -- by now a hundred slots are taken and none is answered
-    killed:kill("KILL")
+    killed:close()
     server:settings { latency_ms = 5 }
     local before_us = core.now_us()
-    local result = start_senders(server, 1, 1)[1]:wait(30)
+    local next_one = start_senders(server, 1, 1)[1]
+    local result = next_one:wait(30)
+    next_one:close()
     assert.equal(0, result.code, result.stderr)
     -- the default timeout_ms is 10,000
     assert(core.now_us() - before_us < 13000000, core.now_us() - before_us)
