@@ -48,7 +48,7 @@ static size_t *find_name(lua_State *L, imattr_lua_names *names) {
   for (left = names->count; left > 0; left--) {
     size_t at = names->next;
     names->next = at + 1 < names->count ? at + 1 : 0;
-    if (names->rows[at].string == string) {
+    if (names->rows[at].string == string) { /* which is not NULL */
       return &names->rows[at].kept;
     }
   }
@@ -61,10 +61,12 @@ static void learn_name(lua_State *L, imattr_draft *draft,
                        imattr_lua_names *names, int anchors, const char *name,
                        size_t len) {
   size_t kept = imattr_draft_find(draft, name, len);
-  if (kept != IMATTR_NOT_KEPT && names->count < IMATTR_ATTRS_MAX) {
+  const void *string = lua_topointer(L, -2); /* NULL where Lua tells none */
+  if (kept != IMATTR_NOT_KEPT && string != NULL &&
+      names->count < IMATTR_ATTRS_MAX) {
     lua_pushvalue(L, -2);
     lua_rawseti(L, anchors, IMATTR_FIRST_ANCHOR + (int)names->count);
-    names->rows[names->count].string = lua_topointer(L, -2);
+    names->rows[names->count].string = string;
     names->rows[names->count].kept = kept;
     names->count++;
   }
