@@ -14,7 +14,7 @@ local LONG_LABEL = ("x"):rep(64) -- one more than a name may have: no resolver i
 local plain, secure, ca_file, transport
 
 local function open(changes)
-  local settings = { connect_timeout_ms = 2000, timeout_ms = 2000, allows_http = true,
+  local settings = { connect_timeout_ms = 20000, timeout_ms = 20000, allows_http = true,
     ca_file = ca_file }
   for name, value in pairs(changes or {}) do settings[name] = value end
   if transport then transport:close() end
@@ -24,7 +24,7 @@ end
 
 -- The next reply, or nil after some seconds.
 local function take(seconds)
-  local end_us = core.now_us() + (seconds or 5) * 1e6
+  local end_us = core.now_us() + (seconds or 30) * 1e6
   repeat
     local reply = transport:wait(100000)
     if reply then return reply end
