@@ -11,10 +11,10 @@ MODE = release
 
 CC = gcc
 
-# where `make install` puts things, and for which Lua: 5.4, jit, or 5.1
+# where `make install` puts things, and for which Luas: of 5.4, jit and 5.1
 PREFIX = /usr/local
 DESTDIR =
-LUA = 5.4
+LUA = 5.4 jit
 
 # where the headers are: names for pkg-config
 PC_5.4 = lua5.4
@@ -69,7 +69,7 @@ link = $(CC) -shared $(filter-out -D%,$(FLAGS_$(MODE))) -Wl,-z,relro,-z,now \
   -o $(1) $(filter %.o,$(2)) $(LDFLAGS) $$(pkg-config --libs $(3))
 
 .PHONY: all setup setup-demo demo test lint asan valgrind format bench bench-quick \
-  soak rate install uninstall clean help
+  soak rate install install-modules uninstall uninstall-modules clean help
 
 .SUFFIXES:
 .SECONDEXPANSION:
@@ -118,16 +118,25 @@ SHARE = $(PREFIX)/share/lua/$(XY)
 LIB = $(PREFIX)/lib/lua/$(XY)
 BIN = $(PREFIX)/bin
 
-install: $(OUT)/$(LUA)/imattr/core.so $(OUT)/$(LUA)/imattr/curl.so
-	install -d $(DESTDIR)$(SHARE) $(DESTDIR)$(LIB)/imattr $(DESTDIR)$(BIN)
-	cd lua && find imattr.lua imattr -type f -exec install -D -m 644 {} $(DESTDIR)$(SHARE)/{} \;
-	install -m 755 $^ $(DESTDIR)$(LIB)/imattr
-	sed -e '1s|.*|#!/usr/bin/env $(RUNS_$(LUA))|' lua/bin/imattr >$(DESTDIR)$(BIN)/imattr
+# the command runs on the first of LUA; the sandbox needs the modules for LuaJIT too
+install:
+	@for lua in $(LUA); do $(MAKE) --no-print-directory install-modules LUA=$$lua || exit 1; done
+	install -d $(DESTDIR)$(BIN)
+	sed -e '1s|.*|#!/usr/bin/env $(RUNS_$(firstword $(LUA)))|' lua/bin/imattr >$(DESTDIR)$(BIN)/imattr
 	chmod 755 $(DESTDIR)$(BIN)/imattr
 
+install-modules: $(OUT)/$(LUA)/imattr/core.so $(OUT)/$(LUA)/imattr/curl.so
+	install -d $(DESTDIR)$(SHARE) $(DESTDIR)$(LIB)/imattr
+	cd lua && find imattr.lua imattr -type f -exec install -D -m 644 {} $(DESTDIR)$(SHARE)/{} \;
+	install -m 755 $^ $(DESTDIR)$(LIB)/imattr
+
 uninstall:
+	@for lua in $(LUA); do $(MAKE) --no-print-directory uninstall-modules LUA=$$lua || exit 1; done
+	rm -f $(DESTDIR)$(BIN)/imattr
+
+uninstall-modules:
 	rm -rf $(DESTDIR)$(SHARE)/imattr $(DESTDIR)$(LIB)/imattr
-	rm -f $(DESTDIR)$(SHARE)/imattr.lua $(DESTDIR)$(BIN)/imattr
+	rm -f $(DESTDIR)$(SHARE)/imattr.lua
 
 clean:
 	rm -rf build
@@ -161,7 +170,7 @@ help:
 	@echo 'make               builds the C modules for Lua 5.4 and LuaJIT into build/'
 	@echo 'make setup         installs what build and tests need and this machine lacks (Debian)'
 	@echo 'make demo          a sandbox, 19,331 users set in it, three read back'
-	@echo 'make install       PREFIX=$(PREFIX) LUA=$(LUA) (or jit, 5.1), DESTDIR for packagers'
+	@echo 'make install       PREFIX=$(PREFIX) LUA="$(LUA)" (or one of them), DESTDIR for packagers'
 	@echo 'make uninstall     takes away what install put there'
 	@echo 'make test          every part of the tests; five minutes or so on two cores'
 	@echo 'make lint          clang-format, luacheck, cppcheck, every warning of gcc and clang'

@@ -103,8 +103,10 @@ end
 local function search_paths()
   local folder = lua_folder()
   local path, cpath = folder .. "/?.lua;" .. folder .. "/?/init.lua;", ""
-  if shell.read(folder .. "/../build/jit/imattr/core.so") then
-    cpath = folder .. "/../build/jit/?.so;"
+  for _, place in ipairs { "/../build/jit", "/../../../lib/lua/5.1" } do -- source tree, prefix
+    if shell.read(folder .. place .. "/imattr/core.so") then
+      cpath = cpath .. folder .. place .. "/?.so;"
+    end
   end
   if rawget(_G, "jit") then
     path, cpath = path .. package.path .. ";", cpath .. package.cpath .. ";"
