@@ -5,6 +5,7 @@ local curl = require "imattr.transport.curl"
 local dry = require "imattr.transport.dry"
 local impostor = require "support.impostor"
 local process = require "support.process"
+local rings = require "support.rings"
 local sandbox = require "support.sandbox"
 
 local INTERPRETER = rawget(_G, "jit") and "luajit" or "lua5.4"
@@ -297,7 +298,7 @@ describe("the libcurl transport", function()
         io.write(report.not_sent, " ", err.code)
       ]]):format(NOWHERE)
       local output = process.run({ INTERPRETER, "-e", code }, { env = { [name] = plain.endpoint,
-        LUA_PATH = package.path, LUA_CPATH = package.cpath } })
+        LUA_PATH = package.path, LUA_CPATH = rings.environment.LUA_CPATH .. ";;" } })
       assert.equal("1 CONNECT", output.stdout .. output.stderr)
       assert.same({}, plain:requests())
     end
