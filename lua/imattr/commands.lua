@@ -17,9 +17,6 @@ local BODY_BYTES_MAX = 1048576
 -- Names an app can register (im_set_attr_name: indexes "0" to "9").
 local NAMES_MAX = 10
 
--- An attempt may outlast its timeout by the time it takes to notice.
-local LATE_US = 500000
-
 ---@class imattr.Call
 ---@field on_result fun(result: imattr.Result)? sees the fate of every update
 ---@field on_progress fun(progress: imattr.Progress)? about ten times a second
@@ -80,7 +77,7 @@ local function new_engine(client, command, pace, call)
     queue_max = given.queue_max,
     in_flight_max = given.in_flight_max,
     attempts_max = given.attempts_max,
-    hold_us = given.timeout_ms * 1000 + LATE_US,
+    hold_us = given.timeout_ms * 1000,
     deadline_us = call.deadline_ms > 0 and core.now_us() + call.deadline_ms * 1000 or 0,
     seed = core.random_u32(),
     probing = not call.dry_run and not client._is_proven,
