@@ -1,10 +1,11 @@
 /*
-** batch: an update is one block: the struct, a piece for each attribute, the
-** account as given, and the rendered text, in which the pieces tell where each
-** attribute stands.
+** batch: an update is one block: its holder's margin, the struct, the account
+** as given, and the rendered text. Where an attribute stands in the text is
+** found by reading it, which only merging needs.
 */
 #include "batch.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,15 +28,19 @@ static const struct {
 };
 
 struct imattr_update {
+  uint64_t margin[IMATTR_MARGIN_SIZE / sizeof(uint64_t)];
   imattr_pool *pool; /* of its block; NULL: allocated for itself */
   imattr_shape shape;
   uint32_t hash;
-  size_t account_len;
-  size_t head_len;
-  size_t text_len;
-  size_t piece_count;
-  imattr_piece pieces[]; /* then the account, then the text */
+  uint32_t account_len;
+  uint32_t head_len;
+  uint32_t text_len;
+  char bytes[]; /* the account, then the text */
 };
+
+/* The first holds a user with a few short attributes, the second nearly all. */
+#define SMALL_SIZE 256
+#define LARGE_SIZE 1024
 
 const imattr_marks *imattr_shape_marks(imattr_shape shape) {
   return &shapes[shape].marks;
@@ -43,48 +48,48 @@ const imattr_marks *imattr_shape_marks(imattr_shape shape) {
 
 /* {===== update ===== */
 
-/* A block for an update with so many pieces and bytes, or NULL. */
-static imattr_update *new_update(imattr_pool *pool, size_t pieces,
-                                 size_t bytes) {
+void imattr_stock_init(imattr_stock *stock) {
+  imattr_pool_init(&stock->small, SMALL_SIZE);
+  imattr_pool_init(&stock->large, LARGE_SIZE);
+}
+
+void imattr_stock_clear(imattr_stock *stock) {
+  imattr_pool_clear(&stock->small);
+  imattr_pool_clear(&stock->large);
+}
+
+/* A block for an update with so many bytes, or NULL. */
+static imattr_update *new_update(imattr_stock *stock, size_t bytes) {
+  size_t size = offsetof(imattr_update, bytes) + bytes;
+  imattr_pool *pool = size <= SMALL_SIZE ? &stock->small : &stock->large;
   imattr_update *made;
-  size_t size = sizeof *made + pieces * sizeof(imattr_piece) + bytes;
-  if (size > IMATTR_UPDATE_BLOCK_SIZE || pool == NULL) {
-    made = malloc(size);
+  if (size > LARGE_SIZE) {
     pool = NULL;
-  } else {
-    made = imattr_pool_take(pool);
   }
+  made = pool == NULL ? malloc(size) : imattr_pool_take(pool);
   if (made != NULL) {
     made->pool = pool;
-    made->piece_count = pieces;
   }
   return made;
 }
 
-/* Where the account of an update stands; the text follows it. */
-static char *bytes_of(imattr_update *update) {
-  return (char *)(update->pieces + update->piece_count);
-}
-
-imattr_update *imattr_update_create(imattr_pool *pool,
+imattr_update *imattr_update_create(imattr_stock *stock,
                                     const imattr_rendering *rendering) {
-  size_t count = rendering->piece_count;
-  imattr_update *made =
-      new_update(pool, count, rendering->account.len + rendering->text.len);
+  imattr_span account = rendering->account;
+  imattr_span text = rendering->text;
+  imattr_update *made;
+  if (account.len > UINT32_MAX || text.len > UINT32_MAX) {
+    return NULL;
+  }
+  made = new_update(stock, account.len + text.len);
   if (made != NULL) {
-    char *bytes = bytes_of(made);
-    size_t i;
     made->shape = rendering->shape;
-    made->account_len = rendering->account.len;
-    made->head_len = rendering->head_len;
-    made->text_len = rendering->text.len;
-    made->hash =
-        imattr_account_hash(rendering->account.text, rendering->account.len);
-    for (i = 0; i < count; i++) {
-      made->pieces[i] = rendering->pieces[i];
-    }
-    memcpy(bytes, rendering->account.text, made->account_len);
-    memcpy(bytes + made->account_len, rendering->text.text, made->text_len);
+    made->hash = imattr_account_hash(account.text, account.len);
+    made->account_len = (uint32_t)account.len;
+    made->head_len = (uint32_t)rendering->head_len;
+    made->text_len = (uint32_t)text.len;
+    memcpy(made->bytes, account.text, account.len);
+    memcpy(made->bytes + account.len, text.text, text.len);
   }
   return made;
 }
@@ -97,28 +102,42 @@ void imattr_update_destroy(imattr_update *update) {
   }
 }
 
-static const char *account_of(const imattr_update *update) {
-  return (const char *)(update->pieces + update->piece_count);
+void *imattr_update_margin(imattr_update *update) {
+  return update->margin;
+}
+
+imattr_update *imattr_update_of_margin(void *margin) {
+  return margin; /* its first field */
 }
 
 static const char *text_of(const imattr_update *update) {
-  return account_of(update) + update->account_len;
+  return update->bytes + update->account_len;
 }
 
 const char *imattr_update_account(const imattr_update *update, size_t *len) {
   *len = update->account_len;
-  return account_of(update);
+  return update->bytes;
 }
 
-/* FNV-1a, 32 bits: short keys, and no attacker gains by collisions that cost
-** his own import a little time */
+/* Eight bytes at a time, mixed by a multiplication (an odd number of random
+** digits) and a shift. No defence against accounts that are made to collide:
+** who sends them slows down his own import. */
+#define MIX UINT64_C(0x9E3779B97F4A7C15)
+
 uint32_t imattr_account_hash(const char *account, size_t len) {
-  uint32_t hash = 2166136261u;
-  size_t i;
-  for (i = 0; i < len; i++) {
-    hash = (hash ^ (unsigned char)account[i]) * 16777619u;
+  uint64_t hash = len;
+  uint64_t eight;
+  for (; len >= sizeof eight; len -= sizeof eight) {
+    memcpy(&eight, account, sizeof eight);
+    hash = (hash ^ eight) * MIX;
+    hash ^= hash >> 32;
+    account += sizeof eight;
   }
-  return hash;
+  for (eight = 0; len > 0; len--) {
+    eight = eight << 8 | (unsigned char)account[len - 1];
+  }
+  hash = (hash ^ eight) * MIX;
+  return (uint32_t)(hash >> 32);
 }
 
 uint32_t imattr_update_hash(const imattr_update *update) {
@@ -127,68 +146,122 @@ uint32_t imattr_update_hash(const imattr_update *update) {
 
 int imattr_update_is_for(const imattr_update *update, const char *account,
                          size_t len) {
-  return update->account_len == len &&
-         memcmp(account_of(update), account, len) == 0;
+  return update->account_len == len && memcmp(update->bytes, account, len) == 0;
 }
 
 int imattr_update_is_same_user(const imattr_update *a, const imattr_update *b) {
   return a->hash == b->hash &&
-         imattr_update_is_for(a, account_of(b), b->account_len);
+         imattr_update_is_for(a, b->bytes, b->account_len);
 }
 
-/* Copies a piece of `from` behind the text of `to`, as its `count`-th. */
-static void copy_piece(imattr_update *to, size_t count,
-                       const imattr_update *from, size_t index) {
-  const imattr_piece *source = &from->pieces[index];
-  size_t len = (size_t)source->end - source->start;
-  imattr_piece *target = &to->pieces[count];
-  char *text = bytes_of(to) + to->account_len;
-  if (count > 0) {
-    text[to->text_len++] = ',';
+/* }===== */
+
+/* {===== attributes ===== */
+
+/* A list of attributes: "name":"value" or "name" alone, and commas. */
+typedef struct attr {
+  size_t start;
+  size_t name_end;
+  size_t end;
+} attr;
+
+/* Behind the JSON string that begins at `at`. */
+static size_t string_end(const char *text, size_t at) {
+  for (at++; text[at] != '"'; at++) {
+    at += text[at] == '\\';
   }
-  target->start = (uint16_t)to->text_len;
-  target->name_end =
-      (uint16_t)(target->start + (source->name_end - source->start));
-  target->end = (uint16_t)(target->start + len);
-  memcpy(text + to->text_len, text_of(from) + source->start, len);
-  to->text_len += len;
+  return at + 1;
 }
 
-size_t imattr_piece_find(const char *text, const imattr_piece *pieces,
-                         size_t count, const char *name, size_t name_len) {
-  size_t i;
-  for (i = 0; i < count; i++) {
-    if ((size_t)pieces[i].name_end - pieces[i].start == name_len &&
-        memcmp(text + pieces[i].start, name, name_len) == 0) {
-      break;
+/* The attribute at `at`, which is in the list. The next one begins behind the
+** comma at its end. */
+static attr attr_at(const char *list, size_t len, size_t at) {
+  attr found;
+  found.start = at;
+  found.name_end = string_end(list, at);
+  found.end = found.name_end;
+  if (found.name_end < len && list[found.name_end] == ':') {
+    found.end = string_end(list, found.name_end + 1);
+  }
+  return found;
+}
+
+size_t imattr_attrs_find(const char *list, size_t len, const char *name,
+                         size_t name_len) {
+  size_t at = 0;
+  while (at < len) {
+    attr one = attr_at(list, len, at);
+    if (one.name_end - one.start == name_len &&
+        memcmp(list + one.start, name, name_len) == 0) {
+      return one.start;
     }
+    at = one.end + 1;
   }
-  return i;
+  return len;
 }
 
-static int has_piece_of(const imattr_update *update, const imattr_update *of,
-                        size_t index) {
-  const imattr_piece *wanted = &of->pieces[index];
-  return imattr_piece_find(text_of(update), update->pieces, update->piece_count,
-                           text_of(of) + wanted->start,
-                           wanted->name_end - wanted->start) <
-         update->piece_count;
+/* }===== */
+
+/* {===== merging ===== */
+
+/* The list of attributes of an update. */
+static imattr_span attrs_of(const imattr_update *update) {
+  size_t close_len = shapes[update->shape].marks.user_close.len;
+  imattr_span list;
+  list.text = text_of(update) + update->head_len;
+  list.len = update->text_len - update->head_len - close_len;
+  return list;
 }
 
-/* A block for the two together, with the head written. */
+/* Is there no attribute of the same name in `other`? NULL has none. */
+static int is_alone(imattr_span list, attr one, const imattr_span *other) {
+  return other == NULL ||
+         imattr_attrs_find(other->text, other->len, list.text + one.start,
+                           one.name_end - one.start) == other->len;
+}
+
+/* Appends text to an update that has room for it. */
+static void append(imattr_update *to, const char *text, size_t len) {
+  memcpy(to->bytes + to->account_len + to->text_len, text, len);
+  to->text_len += (uint32_t)len;
+}
+
+/* Goes through the attributes of a list that are not in `other` as well: how
+** many, and, unless `to` is NULL, copied behind its text. */
+static size_t copy_attrs(imattr_update *to, imattr_span list,
+                         const imattr_span *other) {
+  size_t count = 0;
+  size_t at = 0;
+  while (at < list.len) {
+    attr one = attr_at(list.text, list.len, at);
+    if (is_alone(list, one, other)) {
+      count++;
+      if (to != NULL && to->text_len > to->head_len) {
+        append(to, ",", 1);
+      }
+      if (to != NULL) {
+        append(to, list.text + one.start, one.end - one.start);
+      }
+    }
+    at = one.end + 1;
+  }
+  return count;
+}
+
+/* An update for the two together, with the head written, or NULL. */
 static imattr_update *begin_merged(const imattr_update *older,
-                                   const imattr_update *later, size_t pieces) {
-  imattr_update *made =
-      new_update(older->pool, pieces,
-                 older->account_len + older->text_len + later->text_len);
+                                   const imattr_update *later) {
+  size_t bytes = (size_t)older->account_len + older->text_len + later->text_len;
+  imattr_update *made = malloc(offsetof(imattr_update, bytes) + bytes);
   if (made != NULL) {
+    made->pool = NULL;
     made->shape = older->shape;
     made->hash = older->hash;
     made->account_len = older->account_len;
     made->head_len = older->head_len;
     made->text_len = older->head_len;
-    memcpy(bytes_of(made), account_of(older),
-           older->account_len + older->head_len);
+    memcpy(made->bytes, older->bytes,
+           (size_t)older->account_len + older->head_len);
   }
   return made;
 }
@@ -197,29 +270,21 @@ imattr_status imattr_update_merge(const imattr_update *older,
                                   const imattr_update *later,
                                   imattr_update **merged) {
   const imattr_mark *close = &shapes[older->shape].marks.user_close;
-  size_t kept = 0, count = 0, i;
+  imattr_span old_attrs = attrs_of(older);
+  imattr_span new_attrs = attrs_of(later);
   imattr_update *made;
-  for (i = 0; i < older->piece_count; i++) {
-    kept += !has_piece_of(later, older, i);
-  }
-  if (kept + later->piece_count > IMATTR_ATTRS_MAX) {
+  if (copy_attrs(NULL, old_attrs, &new_attrs) +
+          copy_attrs(NULL, new_attrs, NULL) >
+      IMATTR_ATTRS_MAX) {
     return IMATTR_FULL;
   }
-  made = begin_merged(older, later, kept + later->piece_count);
+  made = begin_merged(older, later);
   if (made == NULL) {
     return IMATTR_NO_MEMORY;
   }
-  for (i = 0; i < older->piece_count; i++) {
-    if (!has_piece_of(later, older, i)) {
-      copy_piece(made, count++, older, i);
-    }
-  }
-  for (i = 0; i < later->piece_count; i++) {
-    copy_piece(made, count++, later, i);
-  }
-  memcpy(bytes_of(made) + made->account_len + made->text_len, close->text,
-         close->len);
-  made->text_len += close->len;
+  copy_attrs(made, old_attrs, &new_attrs);
+  copy_attrs(made, new_attrs, NULL);
+  append(made, close->text, close->len);
   *merged = made;
   return IMATTR_OK;
 }
@@ -229,7 +294,7 @@ imattr_status imattr_update_merge(const imattr_update *older,
 /* {===== body ===== */
 
 size_t imattr_update_size(const imattr_update *update) {
-  return update->text_len + 1;
+  return (size_t)update->text_len + 1;
 }
 
 imattr_status imattr_body_begin(imattr_buffer *body, imattr_shape shape) {

@@ -55,36 +55,46 @@ typedef struct imattr_marks {
 
 const imattr_marks *imattr_shape_marks(imattr_shape shape);
 
-/* One attribute in the text of an update: "name":"value", or "name" alone. */
-typedef struct imattr_piece {
-  uint16_t start;
-  uint16_t name_end;
-  uint16_t end;
-} imattr_piece;
-
 /* A rendered update that has no memory of its own yet. Filled by the caller. */
 typedef struct imattr_rendering {
   imattr_shape shape;
   imattr_span account; /* as it was given */
   imattr_span text;    /* from user_open to user_close */
   size_t head_len;     /* of the text: up to and with attrs_open */
-  const imattr_piece *pieces;
-  size_t piece_count;
 } imattr_rendering;
 
-/* Blocks of a pool for updates have this size; a longer update is allocated
-** for itself. */
-#define IMATTR_UPDATE_BLOCK_SIZE 512
+/* Memory for updates, in blocks of two sizes; a longer update is allocated for
+** itself. Storage is the caller's. Private fields. */
+typedef struct imattr_stock {
+  imattr_pool small;
+  imattr_pool large;
+} imattr_stock;
 
-/* A copy of the rendering, in a block of the pool, which must outlive it.
+/* An empty stock; allocates nothing. */
+void imattr_stock_init(imattr_stock *stock);
+
+/* Frees every block, those of living updates too. */
+void imattr_stock_clear(imattr_stock *stock);
+
+/* A copy of the rendering, in a block of the stock, which must outlive it.
 ** NULL when there is no memory. */
-imattr_update *imattr_update_create(imattr_pool *pool,
+imattr_update *imattr_update_create(imattr_stock *stock,
                                     const imattr_rendering *rendering);
 
-/* Where the same name is among the first `count` pieces; `count`: nowhere. Two
-** names are equal when their rendered forms are: writing JSON is one to one. */
-size_t imattr_piece_find(const char *text, const imattr_piece *pieces,
-                         size_t count, const char *name, size_t name_len);
+/* Each update has room for its holder, aligned for a pointer, its bytes not
+** set: the engine keeps the user's place there, so that an update and its
+** place are one block. */
+#define IMATTR_MARGIN_SIZE 64
+void *imattr_update_margin(imattr_update *update);
+
+/* The update whose margin this is. */
+imattr_update *imattr_update_of_margin(void *margin);
+
+/* Where a list of attributes has one of this name (rendered, with its quotes);
+** `len`: nowhere. Two names are equal when their rendered forms are: writing
+** JSON is one to one. */
+size_t imattr_attrs_find(const char *list, size_t len, const char *name,
+                         size_t name_len);
 
 void imattr_update_destroy(imattr_update *update);
 

@@ -1,6 +1,7 @@
 /*
 ** draft: one buffer, written from front to back and used again for the next
-** update. Room is reserved before each attribute, so that writing is plain.
+** update. Room for all of it is reserved at its beginning, so that writing is
+** plain.
 */
 #include "draft.h"
 
@@ -9,28 +10,23 @@
 
 #include "json.h"
 
-/* A name with what stands around it in a list of attributes, kept: an app has
-** ten names and a run uses them again and again. Longer ones are rendered each
-** time. */
+/* A name as it stands in a list of attributes, kept: an app has ten names and
+** a run uses them again and again. Longer ones are rendered each time. */
 typedef struct kept_name {
   size_t len;
   char name[IMATTR_MARK_MAX];
-  imattr_mark text; /* ,"name": */
+  imattr_mark text; /* "name": */
 } kept_name;
-
-/* What attrs_open of SHAPE_SET ends with. */
-#define OBJECT_OPEN '{'
 
 struct imattr_draft {
   imattr_shape shape;
   const imattr_screen *screen;
   imattr_span account;
   size_t head_len;
-  size_t piece_count;
-  imattr_piece pieces[IMATTR_ATTRS_MAX];
+  size_t attr_count;
   imattr_buffer text;
   imattr_fault fault;
-  imattr_pool pool; /* of the updates */
+  imattr_stock stock; /* of the updates */
   kept_name kept[IMATTR_ATTRS_MAX];
   size_t kept_count;
 };
@@ -59,7 +55,7 @@ imattr_draft *imattr_draft_create(void) {
   imattr_draft *draft = calloc(1, sizeof *draft);
   if (draft != NULL) {
     imattr_buffer_init(&draft->text);
-    imattr_pool_init(&draft->pool, IMATTR_UPDATE_BLOCK_SIZE);
+    imattr_stock_init(&draft->stock);
   }
   return draft;
 }
@@ -67,7 +63,7 @@ imattr_draft *imattr_draft_create(void) {
 void imattr_draft_destroy(imattr_draft *draft) {
   if (draft != NULL) {
     imattr_buffer_clear(&draft->text);
-    imattr_pool_clear(&draft->pool);
+    imattr_stock_clear(&draft->stock);
     free(draft);
   }
 }
@@ -102,8 +98,18 @@ static imattr_status screen_account(imattr_draft *draft, size_t len) {
   if (len > most && draft->shape != IMATTR_SHAPE_WHOLE) {
     return refuse(draft, IMATTR_ACCOUNT_TOO_LONG, len, most);
   }
-  return imattr_buffer_reserve(&draft->text,
-                               IMATTR_JSON_SIZE(len) + 3 * IMATTR_MARK_MAX);
+  return IMATTR_OK;
+}
+
+/* Reserves room for the longest update of an account: each name and value
+** within its limit, and one attribute more than there may be. */
+static imattr_status reserve(imattr_draft *draft, size_t account_len) {
+  size_t attr_size = IMATTR_JSON_SIZE(IMATTR_NAME_BYTES_MAX) +
+                     IMATTR_JSON_SIZE(draft->screen->value_bytes_max) +
+                     IMATTR_MARK_MAX;
+  return imattr_buffer_reserve(
+      &draft->text, IMATTR_JSON_SIZE(account_len) + 3 * IMATTR_MARK_MAX +
+                        (IMATTR_ATTRS_MAX + 1) * attr_size);
 }
 
 imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
@@ -115,11 +121,14 @@ imattr_status imattr_draft_begin(imattr_draft *draft, imattr_shape shape,
   draft->screen = screen;
   draft->account.text = account;
   draft->account.len = len;
-  draft->piece_count = 0;
+  draft->attr_count = 0;
   draft->text.len = 0;
   draft->fault.where = IMATTR_IN_ACCOUNT;
   draft->fault.name[0] = '\0';
   status = screen_account(draft, len);
+  if (status == IMATTR_OK) {
+    status = reserve(draft, len);
+  }
   if (status != IMATTR_OK) {
     return status;
   }
@@ -180,60 +189,48 @@ static void keep(imattr_draft *draft, const char *name, size_t len,
                  size_t start) {
   kept_name *kept = &draft->kept[draft->kept_count];
   size_t text_len = draft->text.len - start;
-  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len + 2 <= IMATTR_MARK_MAX) {
+  if (draft->kept_count < IMATTR_ATTRS_MAX && text_len + 1 <= IMATTR_MARK_MAX) {
     draft->kept_count++;
     kept->len = len;
     memcpy(kept->name, name, len);
-    kept->text.len = text_len + 2;
-    kept->text.text[0] = ',';
-    memcpy(kept->text.text + 1, draft->text.data + start, text_len);
-    kept->text.text[text_len + 1] = ':';
+    kept->text.len = text_len + 1;
+    memcpy(kept->text.text, draft->text.data + start, text_len);
+    kept->text.text[text_len] = ':';
   }
 }
 
-/* Reserves room for a name and a value that are within their limits. */
-static imattr_status reserve_piece(imattr_draft *draft) {
-  return imattr_buffer_reserve(
-      &draft->text, IMATTR_JSON_SIZE(IMATTR_NAME_BYTES_MAX) +
-                        IMATTR_JSON_SIZE(draft->screen->value_bytes_max) +
-                        3 * IMATTR_MARK_MAX);
+/* Writes what stands between two attributes. */
+static void write_comma(imattr_draft *draft) {
+  if (draft->attr_count > 0) {
+    draft->text.data[draft->text.len++] = ',';
+  }
 }
 
-/* Writes the comma and the name of the next piece. */
-static imattr_status begin_piece(imattr_draft *draft, const char *name,
-                                 size_t len, imattr_piece *next) {
-  imattr_status status = reserve_piece(draft);
-  if (status != IMATTR_OK) {
-    return status;
-  }
+/* Writes the comma and the name of the next attribute. */
+static imattr_status write_name(imattr_draft *draft, const char *name,
+                                size_t len) {
+  imattr_status status;
   draft->fault.where = IMATTR_IN_NAME;
   status = screen_name(draft, name, len);
   if (status != IMATTR_OK) {
     return status;
   }
-  if (draft->piece_count > 0) {
-    draft->text.data[draft->text.len++] = ',';
-  }
-  next->start = (uint16_t)draft->text.len;
-  status = write_string(draft, name, len);
-  next->name_end = (uint16_t)draft->text.len;
-  next->end = next->name_end;
-  return status;
+  write_comma(draft);
+  return write_string(draft, name, len);
 }
 
-/* Adds a finished piece, if there is room for it. */
-static imattr_status add_piece(imattr_draft *draft, imattr_piece added) {
-  if (draft->piece_count == IMATTR_ATTRS_MAX) {
+/* Counts an attribute that is written, if there may be one more. */
+static imattr_status add_attr(imattr_draft *draft) {
+  if (draft->attr_count == IMATTR_ATTRS_MAX) {
     return refuse(draft, IMATTR_TOO_MANY_ATTRS, IMATTR_ATTRS_MAX + 1,
                   IMATTR_ATTRS_MAX);
   }
-  draft->pieces[draft->piece_count++] = added;
+  draft->attr_count++;
   return IMATTR_OK;
 }
 
-/* Writes the value of a piece whose name and colon are written. */
-static imattr_status write_value(imattr_draft *draft, const char *name,
-                                 size_t name_len, imattr_piece piece,
+/* Writes the value of an attribute whose name and colon are written. */
+static imattr_status write_value(imattr_draft *draft, imattr_span name,
                                  imattr_span value) {
   size_t most = draft->screen->value_bytes_max;
   imattr_status status =
@@ -241,75 +238,60 @@ static imattr_status write_value(imattr_draft *draft, const char *name,
                        : write_string(draft, value.text, value.len);
   if (status != IMATTR_OK) {
     draft->fault.where = IMATTR_IN_VALUE;
-    imattr_fault_name(&draft->fault, name, name_len);
+    imattr_fault_name(&draft->fault, name.text, name.len);
     return status;
   }
-  piece.end = (uint16_t)draft->text.len;
-  return add_piece(draft, piece);
+  return add_attr(draft);
 }
 
 imattr_status imattr_draft_set(imattr_draft *draft, const char *name,
                                size_t name_len, const char *value,
                                size_t value_len) {
-  imattr_piece next = {0, 0, 0};
-  imattr_span given;
-  imattr_status status = begin_piece(draft, name, name_len, &next);
+  size_t start = draft->text.len + (draft->attr_count > 0);
+  imattr_status status = write_name(draft, name, name_len);
+  imattr_span key = {name, name_len};
+  imattr_span given = {value, value_len};
   if (status != IMATTR_OK) {
     return status;
   }
   if (imattr_draft_find(draft, name, name_len) == IMATTR_NOT_KEPT) {
-    keep(draft, name, name_len, next.start);
+    keep(draft, name, name_len, start);
   }
   draft->text.data[draft->text.len++] = ':';
-  given.text = value;
-  given.len = value_len;
-  return write_value(draft, name, name_len, next, given);
+  return write_value(draft, key, given);
 }
 
 imattr_status imattr_draft_set_kept(imattr_draft *draft, size_t index,
                                     const char *value, size_t value_len) {
   const kept_name *kept = &draft->kept[index];
-  size_t is_first = draft->piece_count == 0;
-  imattr_piece next;
-  imattr_span given;
-  imattr_status status = reserve_piece(draft);
-  if (status != IMATTR_OK) {
-    return status;
-  }
-  draft->text.len -= is_first; /* the comma goes where attrs_open ends ... */
-  next.start = (uint16_t)(draft->text.len + 1);
+  imattr_span key = {kept->name, kept->len};
+  imattr_span given = {value, value_len};
+  write_comma(draft);
   write_mark(draft, &kept->text);
-  if (is_first) { /* ... and its last byte comes back */
-    draft->text.data[next.start - 1] = OBJECT_OPEN;
-  }
-  next.name_end = (uint16_t)(draft->text.len - 1);
-  next.end = next.name_end;
-  given.text = value;
-  given.len = value_len;
-  return write_value(draft, kept->name, kept->len, next, given);
+  return write_value(draft, key, given);
 }
 
 imattr_status imattr_draft_name(imattr_draft *draft, const char *name,
                                 size_t name_len) {
   size_t before = draft->text.len;
-  imattr_piece next = {0, 0, 0};
-  imattr_status status = begin_piece(draft, name, name_len, &next);
+  size_t start = before + (draft->attr_count > 0);
+  imattr_status status = write_name(draft, name, name_len);
+  const char *list = draft->text.data + draft->head_len;
+  size_t list_len = before - draft->head_len;
   if (status != IMATTR_OK) {
     return status;
   }
-  if (imattr_piece_find(draft->text.data, draft->pieces, draft->piece_count,
-                        draft->text.data + next.start,
-                        (size_t)next.name_end - next.start) <
-      draft->piece_count) {
+  if (imattr_attrs_find(list, list_len, draft->text.data + start,
+                        draft->text.len - start) < list_len) {
     draft->text.len = before; /* a repeated one counts once */
     return IMATTR_OK;
   }
-  return add_piece(draft, next);
+  return add_attr(draft);
 }
 
 imattr_status imattr_draft_finish(imattr_draft *draft, imattr_update **update) {
   imattr_rendering rendering;
-  if (draft->shape <= IMATTR_SHAPE_REMOVE && draft->piece_count == 0) {
+  if (draft->shape <= IMATTR_SHAPE_REMOVE && draft->attr_count == 0) {
     return refuse(draft, IMATTR_ATTRS_EMPTY, 0, 0);
   }
   write_mark(draft, &imattr_shape_marks(draft->shape)->user_close);
@@ -318,8 +300,6 @@ imattr_status imattr_draft_finish(imattr_draft *draft, imattr_update **update) {
   rendering.text.text = draft->text.data;
   rendering.text.len = draft->text.len;
   rendering.head_len = draft->head_len;
-  rendering.pieces = draft->pieces;
-  rendering.piece_count = draft->piece_count;
-  *update = imattr_update_create(&draft->pool, &rendering);
+  *update = imattr_update_create(&draft->stock, &rendering);
   return *update == NULL ? IMATTR_NO_MEMORY : IMATTR_OK;
 }

@@ -89,7 +89,7 @@ imattr_engine *imattr_engine_create(const imattr_engine_config *config) {
 }
 
 static void forget_told(imattr_engine *engine) {
-  imattr_roster_destroy(&engine->roster, engine->told);
+  imattr_entry_destroy(engine->told);
   engine->told = NULL;
 }
 
@@ -103,7 +103,7 @@ void imattr_engine_destroy(imattr_engine *engine) {
   }
   forget_told(engine);
   while (engine->settled.count > 0) {
-    imattr_roster_destroy(&engine->roster, imattr_list_take(&engine->settled));
+    imattr_entry_destroy(imattr_list_take(&engine->settled));
   }
   imattr_roster_clear(&engine->roster);
   imattr_trips_clear(&engine->trips);
@@ -131,19 +131,15 @@ static imattr_status join(imattr_engine *engine, imattr_entry *last,
   return status;
 }
 
-/* Puts the update behind its user's others. OK or NO_MEMORY. */
-static imattr_status enqueue(imattr_engine *engine, imattr_entry **place,
-                             size_t lane, imattr_update *update) {
+/* Puts the update behind its user's others. */
+static void enqueue(imattr_engine *engine, imattr_entry **place, size_t lane,
+                    imattr_update *update) {
   int is_first = *place == NULL;
   imattr_entry *entry = imattr_roster_add(&engine->roster, place, update, lane);
-  if (entry == NULL) {
-    return IMATTR_NO_MEMORY;
-  }
   entry->ticket = engine->counts.users + 1;
   if (is_first) {
     imattr_list_append(&engine->queues[lane], entry);
   }
-  return IMATTR_OK;
 }
 
 imattr_status imattr_engine_push(imattr_engine *engine, size_t lane,
@@ -157,7 +153,8 @@ imattr_status imattr_engine_push(imattr_engine *engine, size_t lane,
   place = imattr_roster_find(&engine->roster, update);
   status = join(engine, imattr_roster_last(*place), lane, update);
   if (status == IMATTR_FULL) {
-    status = enqueue(engine, place, lane, update);
+    enqueue(engine, place, lane, update);
+    status = IMATTR_OK;
   }
   if (status == IMATTR_OK) {
     engine->counts.waiting++;
@@ -170,6 +167,18 @@ size_t imattr_engine_room(const imattr_engine *engine) {
   size_t waiting = (size_t)engine->counts.waiting;
   size_t most = engine->config.queue_max;
   return engine->stop_code == 0 && waiting < most ? most - waiting : 0;
+}
+
+size_t imattr_engine_wants(const imattr_engine *engine) {
+  size_t most = engine->config.users_max;
+  size_t wanted = imattr_engine_room(engine);
+  size_t lane;
+  for (lane = 0; lane < engine->config.lane_count; lane++) {
+    size_t ready = engine->queues[lane].count;
+    size_t missing = ready < most ? most - ready : 0;
+    wanted = missing < wanted ? missing : wanted;
+  }
+  return wanted;
 }
 
 void imattr_engine_flush(imattr_engine *engine, int is_on) {
@@ -190,10 +199,10 @@ static void settle(imattr_engine *engine, imattr_entry *entry, imattr_fate fate,
   }
   engine->counts.fates[fate] += imattr_entry_tickets(entry);
   if (fate == IMATTR_DONE && engine->config.is_quiet) {
-    imattr_roster_destroy(&engine->roster, entry);
+    imattr_entry_destroy(entry);
     return;
   }
-  entry->fate = (int)fate;
+  entry->fate = (uint8_t)fate;
   entry->code = fate == IMATTR_DONE ? 0 : code;
   imattr_list_append(&engine->settled, entry);
 }

@@ -151,6 +151,12 @@ uint64_t imattr_engine_pass(imattr_engine *engine, imattr_fate fate);
 /* How many updates push will surely take; none after a stop. */
 size_t imattr_engine_room(const imattr_engine *engine);
 
+/* How many updates to push now, so that a full batch lies ready for the next
+** slot; 0 when one does. Pushing no more keeps what is touched small: memory
+** that was just written is read again before it leaves the processor's cache.
+*/
+size_t imattr_engine_wants(const imattr_engine *engine);
+
 /* What is queued may leave in batches that are not full: no more input is to
 ** be expected, or it has lingered enough. `is_on` 0 takes it back. */
 void imattr_engine_flush(imattr_engine *engine, int is_on);

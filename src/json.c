@@ -75,6 +75,7 @@ static int is_plain(unsigned char byte) {
 }
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define EACH_OF_4(byte) (UINT32_C(0x01010101) * (byte))
 
 /* Are eight bytes all plain? A byte's high bit is set when it is above 0x7F
 ** itself, or when taking away 0x20 (or 1 from what is zero where a quote or a
@@ -98,11 +99,39 @@ static int copy_plain(char *out, const unsigned char *in) {
   return 1;
 }
 
+/* The same for 2 to 7 bytes: the last ones may overlap the first. */
+static int copy_plain_short(char *out, const unsigned char *in, size_t len) {
+  uint32_t first = EACH_OF_4(' ');
+  uint32_t last = EACH_OF_4(' ');
+  size_t part = len >= sizeof first ? sizeof first : sizeof first / 2;
+  if (part == sizeof first) {
+    memcpy(&first, in, sizeof first);
+    memcpy(&last, in + len - sizeof last, sizeof last);
+  } else {
+    memcpy(&first, in, sizeof first / 2);
+    memcpy(&last, in + len - sizeof last / 2, sizeof last / 2);
+  }
+  if (!are_plain(first | (uint64_t)last << 32)) {
+    return 0;
+  }
+  if (part == sizeof first) {
+    memcpy(out, &first, sizeof first);
+    memcpy(out + len - sizeof last, &last, sizeof last);
+  } else {
+    memcpy(out, &first, sizeof first / 2);
+    memcpy(out + len - sizeof last / 2, &last, sizeof last / 2);
+  }
+  return 1;
+}
+
 /* Copies what is plain at the beginning, eight bytes at a time; the last eight
 ** may overlap those before. Returns how many bytes. */
 static size_t copy_plain_start(char *out, const unsigned char *in, size_t len) {
   const size_t step = sizeof(uint64_t);
   size_t done = 0;
+  if (len < step) {
+    return len > 1 && copy_plain_short(out, in, len) ? len : 0;
+  }
   while (len - done >= step && copy_plain(out + done, in + done)) {
     done += step;
   }

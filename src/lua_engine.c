@@ -271,6 +271,13 @@ static int l_engine_stop_code(lua_State *L) {
 
 /* {===== results ===== */
 
+/* engine:wants() -> updates to push now, so that a full batch lies ready */
+static int l_engine_wants(lua_State *L) {
+  holder *held = check_holder(L);
+  lua_pushinteger(L, (lua_Integer)imattr_engine_wants(held->engine));
+  return 1;
+}
+
 /* engine:room() -> updates that push will surely take */
 static int l_engine_room(lua_State *L) {
   holder *held = check_holder(L);
@@ -483,19 +490,14 @@ static int l_engine(lua_State *L) {
 
 /* }===== */
 
-static const luaL_Reg engine_methods[] = {{"push", l_engine_push},
-                                          {"push_users", l_engine_push_users},
-                                          {"skip", l_engine_skip},
-                                          {"room", l_engine_room},
-                                          {"flush", l_engine_flush},
-                                          {"next", l_engine_next},
-                                          {"refuse_user", l_engine_refuse_user},
-                                          {"feed", l_engine_feed},
-                                          {"stop", l_engine_stop},
-                                          {"stop_code", l_engine_stop_code},
-                                          {"result", l_engine_result},
-                                          {"counts", l_engine_counts},
-                                          {NULL, NULL}};
+static const luaL_Reg engine_methods[] = {
+    {"push", l_engine_push},           {"push_users", l_engine_push_users},
+    {"skip", l_engine_skip},           {"room", l_engine_room},
+    {"wants", l_engine_wants},         {"flush", l_engine_flush},
+    {"next", l_engine_next},           {"refuse_user", l_engine_refuse_user},
+    {"feed", l_engine_feed},           {"stop", l_engine_stop},
+    {"stop_code", l_engine_stop_code}, {"result", l_engine_result},
+    {"counts", l_engine_counts},       {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"engine", l_engine}, {NULL, NULL}};
 

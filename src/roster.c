@@ -5,47 +5,75 @@
 #include <string.h>
 
 #define BUCKETS_MIN 1024
+#define TICKETS_MIN 4
+
+/* An entry that does not fit would write over its update. */
+typedef char entry_fits[sizeof(imattr_entry) <= IMATTR_MARGIN_SIZE ? 1 : -1];
 
 /* {===== entries ===== */
 
 size_t imattr_entry_tickets(const imattr_entry *entry) {
-  return 1 + entry->merged_count;
+  return entry->merged == NULL ? 1 : 1 + entry->merged->count;
 }
 
 uint64_t imattr_entry_ticket(const imattr_entry *entry, size_t i) {
-  return i == 0 ? entry->ticket : entry->merged[i - 1];
+  return i == 0 ? entry->ticket : entry->merged->tickets[i - 1];
 }
 
+/* Makes room for one more ticket. */
 static imattr_status reserve_ticket(imattr_entry *entry) {
-  size_t capacity = entry->merged_capacity;
-  uint64_t *grown;
-  if (entry->merged_count < capacity) {
+  const imattr_merged *merged = entry->merged;
+  size_t count = merged == NULL ? 0 : merged->count;
+  size_t capacity = merged == NULL ? 0 : merged->capacity;
+  imattr_merged *grown;
+  if (count < capacity) {
     return IMATTR_OK;
   }
-  capacity = capacity == 0 ? 4 : capacity * 2;
-  grown = realloc(entry->merged, capacity * sizeof *grown);
+  capacity = capacity == 0 ? TICKETS_MIN : capacity * 2;
+  grown = realloc(entry->merged,
+                  sizeof *grown + capacity * sizeof grown->tickets[0]);
   if (grown == NULL) {
     return IMATTR_NO_MEMORY;
   }
+  grown->count = count;
+  grown->capacity = capacity;
   entry->merged = grown;
-  entry->merged_capacity = capacity;
   return IMATTR_OK;
+}
+
+/* The update in whose margin the entry lives. */
+static imattr_update *home_of(imattr_entry *entry) {
+  return imattr_update_of_margin(entry);
 }
 
 imattr_status imattr_entry_merge(imattr_entry *entry, imattr_update *update,
                                  uint64_t ticket) {
   imattr_update *joined = NULL;
-  imattr_status status = reserve_ticket(entry);
-  if (status == IMATTR_OK) {
-    status = imattr_update_merge(entry->update, update, &joined);
+  imattr_status status = imattr_update_merge(entry->update, update, &joined);
+  if (status == IMATTR_OK && reserve_ticket(entry) != IMATTR_OK) {
+    imattr_update_destroy(joined);
+    status = IMATTR_NO_MEMORY;
   }
   if (status == IMATTR_OK) {
-    imattr_update_destroy(entry->update);
+    if (entry->update != home_of(entry)) {
+      imattr_update_destroy(entry->update);
+    }
     imattr_update_destroy(update);
     entry->update = joined;
-    entry->merged[entry->merged_count++] = ticket;
+    entry->merged->tickets[entry->merged->count++] = ticket;
   }
   return status;
+}
+
+void imattr_entry_destroy(imattr_entry *entry) {
+  if (entry != NULL) {
+    imattr_update *home = home_of(entry);
+    if (entry->update != home) {
+      imattr_update_destroy(entry->update);
+    }
+    free(entry->merged);
+    imattr_update_destroy(home);
+  }
 }
 
 /* }===== */
@@ -78,25 +106,16 @@ imattr_entry *imattr_list_take(imattr_list *list) {
 /* {===== roster ===== */
 
 imattr_status imattr_roster_init(imattr_roster *roster) {
-  imattr_pool_init(&roster->pool, sizeof(imattr_entry));
   roster->user_count = 0;
   roster->bucket_count = BUCKETS_MIN;
   roster->buckets = calloc(BUCKETS_MIN, sizeof *roster->buckets);
   return roster->buckets == NULL ? IMATTR_NO_MEMORY : IMATTR_OK;
 }
 
-void imattr_roster_destroy(imattr_roster *roster, imattr_entry *entry) {
-  if (entry != NULL) {
-    imattr_update_destroy(entry->update);
-    free(entry->merged);
-    imattr_pool_give(&roster->pool, entry);
-  }
-}
-
-static void destroy_chain(imattr_roster *roster, imattr_entry *first) {
+static void destroy_chain(imattr_entry *first) {
   while (first != NULL) {
     imattr_entry *next = first->chain_next;
-    imattr_roster_destroy(roster, first);
+    imattr_entry_destroy(first);
     first = next;
   }
 }
@@ -107,22 +126,25 @@ void imattr_roster_clear(imattr_roster *roster) {
     while (roster->buckets[i] != NULL) {
       imattr_entry *first = roster->buckets[i];
       roster->buckets[i] = first->bucket_next;
-      destroy_chain(roster, first);
+      destroy_chain(first);
     }
   }
   free(roster->buckets);
   roster->buckets = NULL;
   roster->bucket_count = 0;
-  imattr_pool_clear(&roster->pool);
+}
+
+static imattr_entry **bucket_of(const imattr_roster *roster,
+                                const imattr_update *update) {
+  return &roster->buckets[imattr_update_hash(update) &
+                          (roster->bucket_count - 1)];
 }
 
 imattr_entry **imattr_roster_find(const imattr_roster *roster,
                                   const imattr_update *update) {
-  uint32_t hash = imattr_update_hash(update);
-  imattr_entry **place = &roster->buckets[hash & (roster->bucket_count - 1)];
+  imattr_entry **place = bucket_of(roster, update);
   while (*place != NULL &&
-         ((*place)->hash != hash ||
-          !imattr_update_is_same_user((*place)->update, update))) {
+         !imattr_update_is_same_user((*place)->update, update)) {
     place = &(*place)->bucket_next;
   }
   return place;
@@ -152,7 +174,7 @@ static void grow(imattr_roster *roster) {
   for (i = 0; i < roster->bucket_count; i++) {
     while (old[i] != NULL) {
       imattr_entry *moved = old[i];
-      size_t bucket = moved->hash & (count - 1);
+      size_t bucket = imattr_update_hash(moved->update) & (count - 1);
       old[i] = moved->bucket_next;
       moved->bucket_next = grown[bucket];
       grown[bucket] = moved;
@@ -165,14 +187,10 @@ static void grow(imattr_roster *roster) {
 
 imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
                                 imattr_update *update, size_t lane) {
-  imattr_entry *entry = imattr_pool_take(&roster->pool);
-  if (entry == NULL) {
-    return NULL;
-  }
+  imattr_entry *entry = imattr_update_margin(update);
   memset(entry, 0, sizeof *entry);
   entry->update = update;
-  entry->lane = lane;
-  entry->hash = imattr_update_hash(update);
+  entry->lane = (uint8_t)lane;
   if (*place != NULL) {
     imattr_roster_last(*place)->chain_next = entry;
   } else {
@@ -184,8 +202,7 @@ imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
 }
 
 imattr_entry *imattr_roster_remove(imattr_roster *roster, imattr_entry *entry) {
-  imattr_entry **place =
-      &roster->buckets[entry->hash & (roster->bucket_count - 1)];
+  imattr_entry **place = bucket_of(roster, entry->update);
   imattr_entry *next = entry->chain_next;
   while (*place != entry) {
     place = &(*place)->bucket_next;

@@ -19,22 +19,27 @@
 
 typedef struct imattr_entry imattr_entry;
 
+/* Tickets of pushes that joined a waiting entry. */
+typedef struct imattr_merged {
+  size_t count;
+  size_t capacity;
+  uint64_t tickets[];
+} imattr_merged;
+
+/* It lives in the margin of the update that came first. */
 struct imattr_entry {
   imattr_entry *next;        /* in a queue, a trip, or the settled list */
   imattr_entry *chain_next;  /* the same user's later entry, held */
   imattr_entry *bucket_next; /* of the hash table; first entries only */
-  imattr_update *update;     /* owned */
-  uint32_t hash;             /* of its user */
+  imattr_update *update;     /* owned; another one once something joined */
   uint64_t ticket;
-  uint64_t *merged; /* tickets that joined, owned; NULL if none */
-  size_t merged_count;
-  size_t merged_capacity;
-  size_t told_count; /* tickets whose result was taken */
-  size_t lane;
-  int has_left; /* on a trip or settled: nothing may join */
-  int fate;
+  imattr_merged *merged; /* owned; NULL: none */
+  uint32_t told_count;   /* tickets whose result was taken */
   int code;
   unsigned attempts;
+  uint8_t lane;
+  uint8_t fate;
+  uint8_t has_left; /* on a trip or settled: nothing may join */
 };
 
 typedef struct imattr_list {
@@ -47,7 +52,6 @@ typedef struct imattr_roster {
   imattr_entry **buckets;
   size_t bucket_count; /* a power of two */
   size_t user_count;   /* chains */
-  imattr_pool pool;    /* of the entries */
 } imattr_roster;
 
 /* Updates that ride on the entry. */
@@ -83,14 +87,13 @@ imattr_entry **imattr_roster_find(const imattr_roster *roster,
 imattr_entry *imattr_roster_last(imattr_entry *first);
 
 /* Puts a new entry for the update, which it owns from now on, at the end of
-** the chain at `place`. NULL when there is no memory: the update is still the
-** caller's. It is the first of its chain, and so to be queued, when the place
-** was empty. */
+** the chain at `place`. It is the first of its chain, and so to be queued,
+** when the place was empty. Cannot fail. */
 imattr_entry *imattr_roster_add(imattr_roster *roster, imattr_entry **place,
                                 imattr_update *update, size_t lane);
 
-/* Frees an entry that was removed, and its update. NULL is fine. */
-void imattr_roster_destroy(imattr_roster *roster, imattr_entry *entry);
+/* Frees an entry that is in no roster, with its updates. NULL is fine. */
+void imattr_entry_destroy(imattr_entry *entry);
 
 /* Takes the first entry of a chain out. Returns the one behind it, which is
 ** now the first and to be queued, or NULL. */
