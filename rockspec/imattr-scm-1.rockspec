@@ -91,6 +91,7 @@ build = {
     ["imattr.transport.dry"] = "lua/imattr/transport/dry.lua",
     ["imattr.usersig"] = "lua/imattr/usersig.lua",
     ["imattr.wire"] = "lua/imattr/wire.lua",
+    ["imattr.world"] = "lua/imattr/world.lua",
   },
   install = { bin = { imattr = "lua/bin/imattr" } },
 }

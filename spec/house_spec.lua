@@ -205,12 +205,13 @@ local LUA_ARROWS = {
   ["imattr"] = { "imattr.client", "imattr.usersig", "imattr.codes", "imattr.core" },
   ["imattr.client"] = {
     "imattr.commands", "imattr.signature", "imattr.wire", "imattr.options", "imattr.errors",
-    "imattr.transport.*", "imattr.core",
+    "imattr.world", "imattr.core",
   },
   ["imattr.commands"] = {
     "imattr.pump", "imattr.report", "imattr.source", "imattr.wire", "imattr.options",
     "imattr.errors", "imattr.transport.dry", "imattr.core",
   },
+  ["imattr.world"] = { "imattr.transport.*", "imattr.core" },
   ["imattr.report"] = { "imattr.wire", "imattr.codes", "imattr.core" },
   ["imattr.source"] = { "imattr.errors", "imattr.core" },
   ["imattr.signature"] = { "imattr.usersig", "imattr.errors" },

@@ -33,7 +33,8 @@ local function take(seconds)
 end
 
 local function ask(url, id, body)
-  transport:start(id or 1, url, body or "{}")
+  local base, target = url:match("^(%a+://[^/]+)(.*)$")
+  transport:start(id or 1, base, target == "" and "/" or target, body or "{}")
   return assert(take(), "no reply")
 end
 
@@ -92,7 +93,7 @@ describe("the libcurl transport", function()
       local replies = {}
       for i = 1, 50 do replies[i] = { body = "reply" .. i, delay_s = i % 5 * 0.02 } end
       server:says(replies)
-      for id = 1, 50 do transport:start(id, server.endpoint .. "/" .. id, "body " .. id) end
+      for id = 1, 50 do transport:start(id, server.endpoint, "/" .. id, "body " .. id) end
       local seen, bodies = {}, {}
       for _ = 1, 50 do
         local reply = assert(take())
@@ -117,7 +118,7 @@ describe("the libcurl transport", function()
 
   it("speaks HTTP/2 over one connection where the server does", function()
     secure:says { { body = "x", delay_s = 0.02 } }
-    for id = 1, 40 do transport:start(id, secure.endpoint, "{}") end
+    for id = 1, 40 do transport:start(id, secure.endpoint, "/", "{}") end
     for _ = 1, 40 do assert.equal("OK", take().status) end
     local requests, connections = secure:requests(), {}
     assert.equal(40, #requests)
@@ -262,11 +263,11 @@ describe("the libcurl transport", function()
 
   it("breaks off what is in flight when it is closed, once or often", function()
     plain:says { { delay_s = 1, body = "late" } }
-    for id = 1, 10 do transport:start(id, plain.endpoint, "{}") end
+    for id = 1, 10 do transport:start(id, plain.endpoint, "/", "{}") end
     assert.is_nil(transport:wait(50000))
     transport:close()
     transport:close()
-    assert.has_error(function() transport:start(1, plain.endpoint, "{}") end)
+    assert.has_error(function() transport:start(1, plain.endpoint, "/", "{}") end)
     assert.has_error(function() transport:wait(0) end)
   end)
 
@@ -309,7 +310,7 @@ describe("the dry transport", function()
   it("answers every request that it was not sent", function()
     local none = dry.new()
     assert.is_nil(none:wait(0))
-    for id = 1, 3 do none:start(id, "", "{}") end
+    for id = 1, 3 do none:start(id, "", "", "{}") end
     local seen = {}
     for _ = 1, 3 do
       local reply = none:wait(1000000)
@@ -318,7 +319,7 @@ describe("the dry transport", function()
     end
     assert.same({ true, true, true }, seen)
     assert.is_nil(none:wait(1000000))
-    none:start(4, "", "{}")
+    none:start(4, "", "", "{}")
     none:close()
     assert.is_nil(none:wait(0))
   end)

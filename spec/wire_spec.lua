@@ -257,11 +257,11 @@ describe("an endpoint", function()
   end)
 end)
 
-describe("a URL", function()
+describe("a target", function()
   it("bears the five parameters, the random number last", function()
-    assert.equal("https://h/v4/all_member_push/im_set_attr?sdkappid=4294967295&identifier=admin"
+    assert.equal("/v4/all_member_push/im_set_attr?sdkappid=4294967295&identifier=admin"
       .. "&usersig=eJw%2Ax-y_&contenttype=json&random=",
-      wire.url("https://h", "all_member_push", "im_set_attr",
+      wire.target("all_member_push", "im_set_attr",
         { sdkappid = 4294967295, identifier = "admin", usersig = "eJw*x-y_" }))
   end)
 
@@ -269,7 +269,7 @@ describe("a URL", function()
     for byte = 0, 255 do
       local char = string.char(byte)
       local shown = char:find("[%w%-._~]") and byte < 128 and char or ("%%%02X"):format(byte)
-      local url = wire.url("https://h", "s", "p", { sdkappid = 1, identifier = char,
+      local url = wire.target("s", "p", { sdkappid = 1, identifier = char,
         usersig = "u" })
       assert.equal(shown, url:match("identifier=(.-)&usersig"))
     end

@@ -19,6 +19,7 @@ typedef struct curl_call {
   struct curl_call *next; /* among the idle */
   struct curl_call *all;  /* among all, to free them */
   CURL *easy;
+  char *base; /* the host its handle was set to; NULL: none yet */
   uint64_t id;
   const char *body; /* the caller's */
   size_t body_len;
@@ -116,6 +117,7 @@ static void destroy_call(curl_call *call) {
     curl_easy_cleanup(call->easy);
   }
   imattr_buffer_clear(&call->reply);
+  free(call->base);
   free(call);
 }
 
@@ -231,25 +233,42 @@ void imattr_curl_pool_destroy(imattr_curl_pool *pool) {
 
 /* {===== start ===== */
 
-static imattr_status fill(curl_call *call, uint64_t id, const char *url,
-                          const char *body, size_t body_len) {
-  call->id = id;
+/* Turns a call's handle to a host, unless it is. Returns whether it could. */
+static int turn_to(curl_call *call, const char *base) {
+  char *copy;
+  if (call->base != NULL && strcmp(call->base, base) == 0) {
+    return 1;
+  }
+  copy = strdup(base);
+  if (copy == NULL ||
+      curl_easy_setopt(call->easy, CURLOPT_URL, base) != CURLE_OK) {
+    free(copy);
+    return 0;
+  }
+  free(call->base);
+  call->base = copy;
+  return 1;
+}
+
+static imattr_status fill(curl_call *call, const imattr_curl_request *request) {
+  call->id = request->id;
   call->reading = IMATTR_OK;
   call->reply.len = 0;
   call->reason[0] = '\0';
-  call->body = body;
-  call->body_len = body_len;
+  call->body = request->body;
+  call->body_len = request->body_len;
   call->body_sent = 0;
-  return curl_easy_setopt(call->easy, CURLOPT_URL, url) == CURLE_OK &&
+  return turn_to(call, request->base) &&
+                 curl_easy_setopt(call->easy, CURLOPT_REQUEST_TARGET,
+                                  request->target) == CURLE_OK &&
                  curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-                                  (curl_off_t)body_len) == CURLE_OK
+                                  (curl_off_t)request->body_len) == CURLE_OK
              ? IMATTR_OK
              : IMATTR_NO_MEMORY;
 }
 
-imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
-                                     const char *url, const char *body,
-                                     size_t body_len) {
+imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
+                                     const imattr_curl_request *request) {
   imattr_status status;
   curl_call *call;
   forget_taken(pool);
@@ -257,7 +276,7 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
   if (call == NULL) {
     return IMATTR_NO_MEMORY;
   }
-  status = fill(call, id, url, body, body_len);
+  status = fill(call, request);
   if (status != IMATTR_OK ||
       curl_multi_add_handle(pool->multi, call->easy) != CURLM_OK) {
     put_idle(pool, call);

@@ -52,12 +52,20 @@ imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
 /* Breaks off what is in flight and closes every connection. NULL is fine. */
 void imattr_curl_pool_destroy(imattr_curl_pool *pool);
 
-/* Queues a POST; it leaves with the next wait. The URL is copied; the body is
-** not: it must stay until the reply is taken or the pool destroyed. OK or
-** NO_MEMORY. */
-imattr_status imattr_curl_pool_start(imattr_curl_pool *pool, uint64_t id,
-                                     const char *url, const char *body,
-                                     size_t body_len);
+/* A POST. Host and target come apart: libcurl takes a URL to pieces, byte by
+** byte, and a target with a UserSig is long. */
+typedef struct imattr_curl_request {
+  uint64_t id;
+  const char *base;   /* "https://host:port"; copied */
+  const char *target; /* "/v4/...": path and query, escaped; copied */
+  const char *body;   /* not copied: it must stay until the reply is taken or
+                         the pool destroyed */
+  size_t body_len;
+} imattr_curl_request;
+
+/* Queues a request; it leaves with the next wait. OK or NO_MEMORY. */
+imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
+                                     const imattr_curl_request *request);
 
 /*
 ** Sends what was started and waits up to `timeout_ms` (negative: until

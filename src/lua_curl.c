@@ -16,17 +16,19 @@ static imattr_curl_pool *check_pool(lua_State *L) {
   return imattr_lua_check(L, 1, POOL);
 }
 
-/* pool:start(id, url, body, body_len). The body is a string or a pointer that
-** another module lends; the caller keeps either alive until the reply was
-** taken. Raises when there is no memory. */
+/* pool:start(id, base, target, body, body_len). The body is a string or a
+** pointer that another module lends; the caller keeps either alive until the
+** reply was taken. Raises when there is no memory. */
 static int l_pool_start(lua_State *L) {
   imattr_curl_pool *pool = check_pool(L);
-  int64_t id = imattr_lua_checktime(L, 2);
-  const char *url = luaL_checkstring(L, 3);
-  size_t len = (size_t)imattr_lua_checkint(L, 5, 0, INT_MAX);
-  const char *body =
-      lua_islightuserdata(L, 4) ? lua_touserdata(L, 4) : luaL_checkstring(L, 4);
-  if (imattr_curl_pool_start(pool, (uint64_t)id, url, body, len) != IMATTR_OK) {
+  imattr_curl_request request;
+  request.id = (uint64_t)imattr_lua_checktime(L, 2);
+  request.base = luaL_checkstring(L, 3);
+  request.target = luaL_checkstring(L, 4);
+  request.body =
+      lua_islightuserdata(L, 5) ? lua_touserdata(L, 5) : luaL_checkstring(L, 5);
+  request.body_len = (size_t)imattr_lua_checkint(L, 6, 0, INT_MAX);
+  if (imattr_curl_pool_start(pool, &request) != IMATTR_OK) {
     return luaL_error(L, "not enough memory");
   }
   return 0;

@@ -27,14 +27,28 @@ static int l_now_us(lua_State *L) {
   return 1;
 }
 
+/* Random numbers taken in advance: asking for many costs as much as for one.
+** After a fork both sides would go on with the same ones, so each process
+** takes its own. */
+typedef struct random_stock {
+  pid_t pid;
+  size_t left;
+  uint32_t numbers[64];
+} random_stock;
+
 /* core.random_u32() -> 0 to 4294967295, from the system's random source.
 ** Raises when that fails, which libcrypto calls "should not happen". */
 static int l_random_u32(lua_State *L) {
-  uint32_t number;
-  if (RAND_bytes((unsigned char *)&number, (int)sizeof number) != 1) {
-    return luaL_error(L, "the random source failed");
+  random_stock *stock = lua_touserdata(L, lua_upvalueindex(1));
+  if (stock->left == 0 || stock->pid != getpid()) {
+    if (RAND_bytes((unsigned char *)stock->numbers,
+                   (int)sizeof stock->numbers) != 1) {
+      return luaL_error(L, "the random source failed");
+    }
+    stock->left = sizeof stock->numbers / sizeof stock->numbers[0];
+    stock->pid = getpid();
   }
-  imattr_lua_pushint64(L, (int64_t)number);
+  imattr_lua_pushint64(L, (int64_t)stock->numbers[--stock->left]);
   return 1;
 }
 
@@ -156,7 +170,6 @@ static int l_interrupts(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"now_us", l_now_us},
-    {"random_u32", l_random_u32},
     {"sleep_us", l_sleep_us},
     {"getpid", l_getpid},
     {"isatty", l_isatty},
@@ -170,5 +183,10 @@ static const luaL_Reg functions[] = {
     {NULL, NULL}};
 
 void imattr_lua_open_system(lua_State *L) {
+  random_stock *stock;
   luaL_setfuncs(L, functions, 0);
+  stock = lua_newuserdata(L, sizeof *stock);
+  stock->left = 0;
+  lua_pushcclosure(L, l_random_u32, 1);
+  lua_setfield(L, -2, "random_u32");
 }

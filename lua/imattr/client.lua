@@ -6,6 +6,7 @@ local errors = require "imattr.errors"
 local options = require "imattr.options"
 local signature = require "imattr.signature"
 local wire = require "imattr.wire"
+local world = require "imattr.world"
 
 local client = {}
 
@@ -61,9 +62,10 @@ end
 
 --- Opens a client; see imattr.new.
 ---@param given table
+---@param around imattr.World? where it lives; default: the real world
 ---@return imattr.Client?
 ---@return imattr.Error?
-function client.new(given)
+function client.new(given, around)
   if type(given) ~= "table" then
     error("imattr.new: a " .. type(given) .. ", wants a table of options", 2)
   end
@@ -76,13 +78,15 @@ function client.new(given)
   if not endpoint then
     return nil, endpoint_err
   end
-  local signer, err = signature.new(checked)
+  around = around or world.real
+  local signer, err = signature.new(checked, around.time_s)
   if not signer then
     return nil, err
   end
   checked.key, checked.usersig = nil, nil -- they live in the signature from here on
   return setmetatable({
     _options = checked,
+    _world = around,
     _endpoint = endpoint,
     _signature = signer,
     _transports = {},
@@ -107,16 +111,12 @@ end
 -- Takes an idle transport, or opens one. Calls may run inside one another (from on_result, or in
 -- coroutines), so each has one to itself while it runs.
 function Client:_take_transport()
-  if rawget(_G, "ngx") then
-    error("imattr: nothing is sent from inside nginx yet: waiting would stop the worker; "
-      .. "run this call in a script", 0)
-  end
   local idle = table.remove(self._transports)
   if idle then
     return idle
   end
   local given = self._options
-  local transport, code = require("imattr.transport.curl").new {
+  local transport, code = self._world.transport {
     connect_timeout_ms = given.connect_timeout_ms,
     timeout_ms = given.timeout_ms,
     ca_file = given.ca_file,
@@ -176,7 +176,7 @@ function Client:_pace(path)
       name = self._endpoint.is_loopback and name .. "-" .. self._endpoint.host or name
       name = name:gsub("[^%w._-]", "_")
     end
-    local pace, code, message = core.pace(given.rate, given.pace, name)
+    local pace, code, message = self._world.pace(given.rate, given.pace, name)
     if not pace then
       return nil, errors.world(code, "pace", message)
     end

@@ -78,30 +78,31 @@ local function new_engine(client, command, pace, call)
     in_flight_max = given.in_flight_max,
     attempts_max = given.attempts_max,
     hold_us = given.timeout_ms * 1000,
-    deadline_us = call.deadline_ms > 0 and core.now_us() + call.deadline_ms * 1000 or 0,
-    seed = core.random_u32(),
+    deadline_us = call.deadline_ms > 0 and client._world.now_us() + call.deadline_ms * 1000 or 0,
+    seed = client._world.random_u32(),
     probing = not call.dry_run and not client._is_proven,
     quiet = call.on_result == nil,
   }
 end
 
--- The URLs of a run's requests. The part before the random number is made once per UserSig.
-local function new_urls(client, command)
-  local signature, base, latest = client._signature, nil, nil
+-- Where a run's requests go. The part before the random number is made once per UserSig.
+local function new_addresses(client, command)
+  local signature, prefix, latest = client._signature, nil, nil
+  local random_u32 = client._world.random_u32
   local signed = {} -- id -> the UserSig that the request on its way carries
-  local urls = {}
+  local addresses = {}
 
   local function set_usersig(usersig)
     latest = usersig
-    base = wire.url(client._endpoint.url, client._options.service, command.path, {
+    prefix = wire.target(client._options.service, command.path, {
       sdkappid = client._options.sdkappid,
       identifier = client._options.identifier,
       usersig = usersig,
     })
   end
 
-  -- The URL for a request; nil and an error when no UserSig can be made.
-  function urls.of(id)
+  -- Host and target of a request; nil and an error when no UserSig can be made.
+  function addresses.of(id)
     local usersig, err = signature:get()
     if not usersig then
       return nil, err
@@ -110,18 +111,18 @@ local function new_urls(client, command)
       set_usersig(usersig)
     end
     signed[id] = usersig
-    return base .. core.random_u32()
+    return client._endpoint.url, prefix .. random_u32()
   end
 
   -- A request is back; its UserSig may have been refused.
-  function urls.back(reply, is_refused)
+  function addresses.back(reply, is_refused)
     if is_refused then
       signature:renew(signed[reply.id], wire.date_s(reply.date))
     end
     signed[reply.id] = nil
   end
 
-  return urls
+  return addresses
 end
 
 -- The slots and the way out of a run: pace and transport; or nil, nil and an error.
@@ -147,13 +148,14 @@ local function new_run(client, command, call, on_delivered)
   if not transport then
     return nil, err
   end
-  local urls = new_urls(client, command)
+  local addresses = new_addresses(client, command)
   return {
     engine = new_engine(client, command, pace, call),
     transport = transport,
-    url = call.dry_run and function() return "" end or urls.of,
+    now_us = client._world.now_us,
+    address = call.dry_run and function() return "", "" end or addresses.of,
     on_reply = function(reply, verdict)
-      urls.back(reply, verdict.kind == "resign")
+      addresses.back(reply, verdict.kind == "resign")
       if verdict.kind == "delivered" and on_delivered then
         on_delivered(verdict.object)
       end

@@ -6,9 +6,6 @@ local wire = require "imattr.wire"
 
 local pump = {}
 
--- Updates pushed before the engine is asked again what to send: enough for a batch.
-local PUSH_MAX = wire.USERS_MAX
-
 -- How often on_progress is called at most, and how long one wait may last while should_stop or
 -- on_progress want to be heard.
 local PROGRESS_US = 100000
@@ -21,8 +18,9 @@ local LOOK_US = 1000
 ---@field transport table
 ---@field push fun(most: integer): boolean, any pushes up to so many updates: true; false at the end
 ---  of the source; false and an error value when the source failed
----@field url fun(id: integer): string?, imattr.Error? the URL for a request; nil and why when it
----  cannot be signed
+---@field now_us fun(): integer
+---@field address fun(id: integer): string?, string|imattr.Error host and target of a request; nil
+---  and why when it cannot be signed
 ---@field on_reply fun(reply: imattr.Reply, verdict: imattr.Verdict) sees every reply first
 ---@field on_results fun() takes the engine's results; called whenever there may be some
 ---@field on_progress fun()?
@@ -32,9 +30,13 @@ local LOOK_US = 1000
 ---@field error imattr.Error? why a request could not be signed; filled by the pump
 ---@field has_more boolean does the source have more? Filled by the pump
 
--- Pushes up to PUSH_MAX updates.
+-- Pushes as many updates as the engine wants, so that a batch is ready for the next slot.
 local function fill(run)
-  run.has_more, run.failure = run.push(math.min(PUSH_MAX, run.engine:room()))
+  local wanted = run.has_more and run.engine:wants() or 0
+  if wanted == 0 then
+    return
+  end
+  run.has_more, run.failure = run.push(wanted)
   if run.failure then
     run.engine:stop(core.statuses.SOURCE_FAILED.code)
   end
@@ -45,19 +47,19 @@ end
 
 -- Sends all that may leave now. Returns the engine's answer and its moment.
 local function send(run)
+  local engine, transport, now_us = run.engine, run.transport, run.now_us()
   while true do
-    local answer, id, _, body, _, _, body_len =
-      run.engine:next(core.now_us(), run.transport.borrows)
+    local answer, id, _, body, _, _, body_len = engine:next(now_us, transport.borrows)
     if answer ~= "ready" then
       return answer, id
     end
-    local url, err = run.url(id)
-    if url then
-      run.transport:start(id, url, body, body_len)
+    local base, target = run.address(id)
+    if base then
+      transport:start(id, base, target, body, body_len)
     else
-      run.error = err
-      run.engine:feed(id, core.now_us(), "skip", core.statuses.STOPPED.code)
-      run.engine:stop(core.statuses.STOPPED.code)
+      run.error = target
+      engine:feed(id, run.now_us(), "skip", core.statuses.STOPPED.code)
+      engine:stop(core.statuses.STOPPED.code)
     end
   end
 end
@@ -65,7 +67,7 @@ end
 -- Hands a reply's meaning to the engine.
 local function receive(run, reply)
   if reply.status == "DRY_RUN" then
-    run.engine:feed(reply.id, core.now_us(), "skip", core.statuses.DRY_RUN.code)
+    run.engine:feed(reply.id, run.now_us(), "skip", core.statuses.DRY_RUN.code)
     return
   end
   local verdict = wire.verdict(reply)
@@ -73,18 +75,20 @@ local function receive(run, reply)
   if verdict.code then
     run.infos[verdict.code] = verdict.info
   end
-  for account, code in pairs(verdict.refused or {}) do
-    run.engine:refuse_user(reply.id, account, code)
+  if verdict.refused then
+    for account, code in pairs(verdict.refused) do
+      run.engine:refuse_user(reply.id, account, code)
+    end
   end
   -- the clock is read after the answer: the slot's second begins now
-  run.engine:feed(reply.id, core.now_us(), verdict.kind, verdict.code, verdict.may_have_arrived)
+  run.engine:feed(reply.id, run.now_us(), verdict.kind, verdict.code, verdict.may_have_arrived)
   run.on_results() -- before the next reply: run.infos still holds this one's words
 end
 
 -- How long the transport may wait now, in microseconds, or nil: until a reply. While the source
--- has more and the engine has room, replies are only looked for, and that not for every user.
+-- has more and the engine wants it, replies are only looked for, and that not for every user.
 local function patience_us(run, now_us, until_us)
-  if run.has_more and run.engine:room() > 0 then
+  if run.has_more and run.engine:wants() > 0 then
     return 0
   end
   local timeout_us = until_us and math.max(0, until_us - now_us)
@@ -108,7 +112,7 @@ local function wait(run, now_us, timeout_us)
 end
 
 local function report_progress(run)
-  local now_us = run.on_progress and core.now_us()
+  local now_us = run.on_progress and run.now_us()
   if run.on_progress and now_us >= (run.progress_us or 0) then
     run.progress_us = now_us + PROGRESS_US
     run.on_progress()
@@ -128,7 +132,7 @@ local function turn(run, until_us)
   local answer, engine_us = send(run)
   run.on_results() -- of a deadline
   if answer == "wait" then
-    local now_us = core.now_us()
+    local now_us = run.now_us()
     local moment_us = math.min(engine_us or math.huge, until_us or math.huge)
     moment_us = moment_us < math.huge and moment_us or nil
     local timeout_us = until_us and math.max(0, moment_us - now_us)
@@ -145,10 +149,10 @@ end
 ---@param time_us integer returns after about this long, or at once when nothing is on its way
 ---@return boolean is_wanted false when the run was stopped: no more updates will be sent
 function pump.tend(run, time_us)
-  local until_us = core.now_us() + time_us
+  local until_us = run.now_us() + time_us
   repeat
     local answer = turn(run, until_us)
-  until answer == "idle" or core.now_us() >= until_us
+  until answer == "idle" or run.now_us() >= until_us
   return not run.engine:stop_code()
 end
 
@@ -158,7 +162,7 @@ function pump.run(run)
   run.has_more = true
   run.look_us = 0
   repeat
-    if run.has_more and not run.engine:stop_code() then
+    if not run.engine:stop_code() then
       fill(run)
     end
     local answer = turn(run)

@@ -69,7 +69,7 @@ end
 ---  finish: function }
 function report.new(run, call, where, rate)
   local engine = run.engine
-  local started_us = core.now_us()
+  local started_us = run.now_us()
   local failures, failures_more, open_code = {}, 0, nil
   local counts = {}
   local writer = {}
@@ -118,7 +118,7 @@ function report.new(run, call, where, rate)
   end
 
   local function seconds()
-    return (core.now_us() - started_us) / 1e6
+    return (run.now_us() - started_us) / 1e6
   end
 
   function writer.progress()

@@ -33,9 +33,10 @@ end
 
 --- Opens the signature that a client's options ask for.
 ---@param given table checked options
+---@param time_s fun(): integer this machine's clock, in seconds since 1970
 ---@return imattr.Signature?
 ---@return imattr.Error?
-function signature.new(given)
+function signature.new(given, time_s)
   local ok, err = check_sources(given)
   if not ok then
     return nil, err
@@ -45,6 +46,7 @@ function signature.new(given)
     _identifier = given.identifier,
     _expire_s = given.usersig_expire_s,
     _source = given.usersig,
+    _time_s = time_s,
     _skew_s = 0,
     _renew_at = 0,
   }, Signature)
@@ -87,7 +89,7 @@ end
 ---@return string? usersig
 ---@return imattr.Error? err
 function Signature:get()
-  local now_s = os.time() + self._skew_s
+  local now_s = self._time_s() + self._skew_s
   if not self._text or now_s >= self._renew_at then
     local text, renew_at = self:_make(now_s)
     if not text then
@@ -107,7 +109,7 @@ function Signature:renew(used, server_s)
     return
   end
   self._text = nil
-  local skew_s = server_s and server_s - os.time() or 0
+  local skew_s = server_s and server_s - self._time_s() or 0
   self._skew_s = math.abs(skew_s) >= SKEW_MIN_S and skew_s or 0
 end
 

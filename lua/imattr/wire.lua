@@ -14,6 +14,9 @@ cjson.decode_max_depth(16)
 -- reply that is known without being parsed.
 local PLAIN_OK = '{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}'
 
+-- What that means: one table for all, nobody writes into it.
+local PLAINLY_DELIVERED = { kind = "delivered", object = {} }
+
 -- ErrorInfo is somebody else's text: this much of it is shown.
 local INFO_BYTES_MAX = 200
 
@@ -83,15 +86,15 @@ local function escape(text)
   end))
 end
 
---- The URL of a command up to its random number, which differs from request to request.
----@param base string "https://host"
+--- The target (path and query) of a command up to its random number, which differs from request to
+--- request.
 ---@param service string
 ---@param path string
 ---@param account { sdkappid: integer, identifier: string, usersig: string }
 ---@return string
-function wire.url(base, service, path, account)
-  return ("%s/v4/%s/%s?sdkappid=%.0f&identifier=%s&usersig=%s&contenttype=json&random="):format(
-    base, service, path, account.sdkappid, escape(account.identifier), escape(account.usersig))
+function wire.target(service, path, account)
+  return ("/v4/%s/%s?sdkappid=%.0f&identifier=%s&usersig=%s&contenttype=json&random="):format(
+    service, path, account.sdkappid, escape(account.identifier), escape(account.usersig))
 end
 
 --- Encodes a request that is not a batch of users. An empty table is an object.
@@ -241,7 +244,7 @@ function wire.verdict(reply)
     return of_http(reply)
   end
   if reply.body == PLAIN_OK then
-    return { kind = "delivered", object = {} }
+    return PLAINLY_DELIVERED
   end
   local ok, object = pcall(cjson.decode, reply.body)
   if not ok or type(object) ~= "table" then

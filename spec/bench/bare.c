@@ -1,13 +1,15 @@
 /*
 ** bare: what libcurl alone costs. A multi loop that posts the same body again
-** and again, as good as such a loop can be: easy handles set up once and used
+** and again, as a good one is written: easy handles set up once and used
 ** again, one HTTP/2 connection for all of them, no Expect header, the answer
 ** compared in a fixed buffer. It signs nothing, renders nothing, paces nothing
 ** and tracks nobody: the floor under `make bench`.
 **
-**   bare URL CA_FILE BODY_FILE IN_FLIGHT REQUESTS
+**   bare URL CA_FILE BODY_FILE IN_FLIGHT REQUESTS [apart]
 **
 ** URL holds one %u for the random number that every request must have anew.
+** `apart` gives libcurl host and target apart, as imattr does: libcurl takes
+** every URL to pieces byte by byte, and these are long.
 ** Prints the processor time (user and system) per request in microseconds.
 */
 #include <curl/curl.h>
@@ -28,7 +30,8 @@ typedef struct transfer {
 
 typedef struct job {
   CURLM *multi;
-  const char *url; /* with one %u */
+  const char *url; /* with one %u; from the path on when it is apart */
+  int is_apart;
   const char *ca_file;
   struct curl_slist *headers;
   char *body;
@@ -39,6 +42,19 @@ typedef struct job {
 } job;
 
 static transfer transfers[IN_FLIGHT_MAX];
+
+/* Leaves only the target in all->url; the handles are turned to the host. */
+static void take_apart(job *all, long in_flight) {
+  const char *path = strchr(all->url + strlen("https://"), '/');
+  char base[URL_MAX];
+  long i;
+  snprintf(base, sizeof base, "%.*s", (int)(path - all->url), all->url);
+  for (i = 0; i < in_flight; i++) {
+    curl_easy_setopt(transfers[i].easy, CURLOPT_URL, base);
+  }
+  all->url = path;
+  all->is_apart = 1;
+}
 
 static void fail(const char *what) {
   fprintf(stderr, "bare: %s\n", what);
@@ -94,7 +110,8 @@ static void start(job *all, transfer *one) {
   one->reply_len = 0;
   all->random = all->random * 1664525u + 1013904223u;
   snprintf(url, sizeof url, all->url, all->random);
-  curl_easy_setopt(one->easy, CURLOPT_URL, url);
+  curl_easy_setopt(one->easy,
+                   all->is_apart ? CURLOPT_REQUEST_TARGET : CURLOPT_URL, url);
   curl_multi_add_handle(all->multi, one->easy);
 }
 
@@ -146,8 +163,8 @@ int main(int count, char **words) {
   job all = {0};
   long in_flight, requests, i;
   double before;
-  if (count != 6) {
-    fail("usage: bare URL CA_FILE BODY_FILE IN_FLIGHT REQUESTS");
+  if (count < 6 || count > 7) {
+    fail("usage: bare URL CA_FILE BODY_FILE IN_FLIGHT REQUESTS [apart]");
   }
   all.url = words[1];
   all.ca_file = words[2];
@@ -164,6 +181,9 @@ int main(int count, char **words) {
   curl_multi_setopt(all.multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
   for (i = 0; i < in_flight; i++) {
     set_up(&all, &transfers[i]);
+  }
+  if (count == 7) {
+    take_apart(&all, in_flight);
   }
   run(&all, in_flight * 4, in_flight); /* connections and buffers are there */
   before = processor_us();

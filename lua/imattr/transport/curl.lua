@@ -2,12 +2,13 @@
 -- it is never loaded in nginx.
 --
 -- Every transport has the same three methods:
---   start(id, url, body, body_len)
---                          a POST, which leaves with the next wait; raises only without memory. The
---                          body is a string, or, for a transport that `borrows`, a pointer that is
---                          good until the reply was taken
---   wait(timeout_us)       the next imattr.Reply, or nil when none came in time (nil: no limit);
---                          it may be early: the pump asks again
+--   start(id, base, target, body, body_len)
+--                          a POST to "https://host:port" and "/v4/...", which leaves with the next
+--                          wait; raises only without memory. The body is a string, or, for a
+--                          transport that `borrows`, a pointer that is good until the reply was
+--                          taken
+--   wait(timeout_us)       the next imattr.Reply, good until the next wait, or nil when none came
+--                          in time (nil: no limit); it may be early: the pump asks again
 --   close()                breaks off what is in flight
 
 local curl = {}
@@ -26,35 +27,28 @@ function curl.new(settings)
   if not pool then
     return nil, code
   end
-  return setmetatable({ _pool = pool, _bodies = {} }, Transport)
+  return setmetatable({ _pool = pool, _bodies = {}, _reply = {} }, Transport)
 end
 
 Transport.borrows = true
 
-function Transport:start(id, url, body, body_len)
+function Transport:start(id, base, target, body, body_len)
   if type(body) == "string" then
     self._bodies[id] = body -- libcurl reads it where it is
   end
-  self._pool:start(id, url, body, body_len or #body)
+  self._pool:start(id, base, target, body, body_len or #body)
 end
 
 function Transport:wait(timeout_us)
   local timeout_ms = timeout_us and math.ceil(timeout_us / 1000) or -1
-  local id, status, may_have_arrived, http_status, body, date, message =
-    self._pool:wait(timeout_ms)
-  if not id then
+  local reply = self._reply
+  reply.id, reply.status, reply.may_have_arrived, reply.http_status, reply.body, reply.date,
+    reply.message = self._pool:wait(timeout_ms)
+  if not reply.id then
     return nil
   end
-  self._bodies[id] = nil
-  return {
-    id = id,
-    status = status,
-    may_have_arrived = may_have_arrived,
-    http_status = http_status,
-    body = body,
-    date = date,
-    message = message,
-  }
+  self._bodies[reply.id] = nil
+  return reply
 end
 
 function Transport:close()
