@@ -25,8 +25,8 @@ PC_curl = libcurl libcrypto
 
 # ---- what is built: the rockspec repeats these two lists, spec/house_spec.lua compares
 
-CORE = status buffer usersig backoff pace json pool fault batch draft roster trip \
-  engine lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
+CORE = status buffer usersig backoff patience pace json pool fault batch draft roster trip \
+  life departure judgement lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
 CURL = status buffer curl_pool lua_bind lua_curl
 
 # ---- how
@@ -194,6 +194,7 @@ $(call of,status): src/status.h
 $(call of,buffer): src/buffer.h src/status.h
 $(call of,usersig): src/buffer.h src/json.h src/status.h src/usersig.h
 $(call of,backoff): src/backoff.h
+$(call of,patience): src/backoff.h src/patience.h
 $(call of,pace): src/pace.h src/status.h
 $(call of,json): src/buffer.h src/json.h src/status.h
 $(call of,pool): src/pool.h
@@ -204,8 +205,12 @@ $(call of,draft): src/batch.h src/buffer.h src/draft.h src/fault.h src/json.h sr
 $(call of,roster): src/batch.h src/buffer.h src/pool.h src/roster.h src/status.h
 $(call of,trip): src/batch.h src/buffer.h src/pool.h src/roster.h src/status.h \
   src/trip.h
-$(call of,engine): src/backoff.h src/batch.h src/buffer.h src/engine.h src/pace.h \
-  src/pool.h src/roster.h src/status.h src/trip.h
+$(call of,life): src/batch.h src/buffer.h src/engine.h src/engine_state.h \
+  src/pace.h src/patience.h src/pool.h src/roster.h src/status.h src/trip.h
+$(call of,departure): src/batch.h src/buffer.h src/engine.h src/engine_state.h \
+  src/pace.h src/patience.h src/pool.h src/roster.h src/status.h src/trip.h
+$(call of,judgement): src/batch.h src/buffer.h src/engine.h src/engine_state.h \
+  src/pace.h src/patience.h src/pool.h src/roster.h src/status.h src/trip.h
 $(call of,lua_bind): src/lua_bind.h src/lua_compat.h src/status.h
 $(call of,lua_usersig): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
   src/pace.h src/status.h src/usersig.h

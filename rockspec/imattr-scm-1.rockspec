@@ -33,8 +33,10 @@ build = {
   modules = {
     ["imattr.core"] = {
       sources = {
-        "src/status.c", "src/buffer.c", "src/usersig.c", "src/backoff.c", "src/pace.c",
-        "src/json.c", "src/pool.c", "src/fault.c", "src/batch.c", "src/draft.c", "src/roster.c", "src/trip.c", "src/engine.c",
+        "src/status.c", "src/buffer.c", "src/usersig.c", "src/backoff.c",
+        "src/patience.c", "src/pace.c", "src/json.c", "src/pool.c", "src/fault.c", "src/batch.c",
+        "src/draft.c", "src/roster.c", "src/trip.c", "src/life.c", "src/departure.c",
+        "src/judgement.c",
         "src/lua_bind.c", "src/lua_usersig.c", "src/lua_update.c", "src/lua_engine.c", "src/lua_pace.c",
         "src/lua_system.c", "src/lua_core.c",
       },
@@ -72,6 +74,7 @@ build = {
     ["imattr.codes"] = "lua/imattr/codes.lua",
     ["imattr.commands"] = "lua/imattr/commands.lua",
     ["imattr.errors"] = "lua/imattr/errors.lua",
+    ["imattr.hosts"] = "lua/imattr/hosts.lua",
     ["imattr.options"] = "lua/imattr/options.lua",
     ["imattr.pump"] = "lua/imattr/pump.lua",
     ["imattr.report"] = "lua/imattr/report.lua",

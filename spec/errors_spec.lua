@@ -6,7 +6,7 @@ local core = require "imattr.core"
 local errors = require "imattr.errors"
 local imattr = require "imattr"
 
-local CODE_CLASSES = { retry = true, rate = true, resign = true, user = true, caller = true,
+local CODE_CLASSES = { retry = true, rate = true, hold = true, resign = true, user = true, caller = true,
   permission = true, setup = true }
 
 -- how a run ends without the vendor's word: code, class
@@ -171,7 +171,8 @@ describe("the table of codes", function()
       resign = { 60004, 60005, 70001, 70002, 70003, 70005, 70052 },
       user = { 60015, 70107, 90001, 90003, 90008, 90012, 90018, 90033, 90034, 90035, 90048 },
       caller = { 60002, 60003, 60009, 60012, 60025 },
-      permission = { 60010, 70009, 70013, 70014, 70050, 70403, 90009 },
+      hold = { 70050 },
+      permission = { 60010, 70009, 70013, 70014, 70403, 90009 },
       setup = { 60016, 60020, 60021, 60026, 60027, 60028, 70016, 70020, 70398, 90045, 90047 },
     }
     for class, list in pairs(classes) do

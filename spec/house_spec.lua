@@ -8,6 +8,7 @@ local C_ARROWS = {
   status = {},
   buffer = { "status" },
   backoff = {},
+  patience = { "backoff" },
   json = { "buffer", "status" },
   usersig = { "json", "buffer", "status" },
   pace = { "status" },
@@ -17,7 +18,11 @@ local C_ARROWS = {
   draft = { "batch", "fault", "json", "pool", "buffer", "status" },
   roster = { "batch", "pool", "buffer", "status" },
   trip = { "roster", "batch", "buffer", "status" },
-  engine = { "trip", "roster", "batch", "pace", "backoff", "buffer", "status" },
+  engine = { "batch", "pace" },
+  engine_state = { "engine", "patience", "trip" },
+  life = { "engine_state" },
+  departure = { "engine_state" },
+  judgement = { "engine_state" },
   curl_pool = { "buffer", "status" },
   lua_compat = {},
   lua_bind = { "lua_compat", "status" },
@@ -204,7 +209,7 @@ end)
 local LUA_ARROWS = {
   ["imattr"] = { "imattr.client", "imattr.usersig", "imattr.codes", "imattr.core" },
   ["imattr.client"] = {
-    "imattr.commands", "imattr.signature", "imattr.wire", "imattr.options", "imattr.errors",
+    "imattr.commands", "imattr.signature", "imattr.hosts", "imattr.options", "imattr.errors",
     "imattr.world", "imattr.core",
   },
   ["imattr.commands"] = {
@@ -216,6 +221,7 @@ local LUA_ARROWS = {
   ["imattr.source"] = { "imattr.errors", "imattr.core" },
   ["imattr.signature"] = { "imattr.usersig", "imattr.errors" },
   ["imattr.pump"] = { "imattr.wire", "imattr.errors", "imattr.core" },
+  ["imattr.hosts"] = { "imattr.wire", "imattr.errors" },
   ["imattr.wire"] = { "imattr.codes", "imattr.errors", "imattr.core" },
   ["imattr.usersig"] = { "imattr.core", "imattr.errors" },
   ["imattr.options"] = { "imattr.errors" },

@@ -32,7 +32,8 @@ local WRONG = {
   { { identifier = 7 }, "identifier: 7, wants a string" },
   { { key_file = "" }, "key_file: 0 bytes, wants at least 1" },
   { { endpoint = "" }, "endpoint: 0 bytes, wants at least 1" },
-  { { endpoint = {} }, "endpoint: a table, wants a string" },
+  { { endpoint = {} }, "endpoint: a table, wants a string or list" },
+  { { endpoint = { "https://a", 7 } }, "endpoint: a table, wants a string or list" },
   { { region = "mars" }, 'region: "mars" is none of china, singapore, seoul, tokyo, frankfurt, '
     .. "silicon_valley, jakarta" },
   { { region = "Singapore" }, 'region: "Singapore" is none of china, singapore, seoul, tokyo, '

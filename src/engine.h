@@ -48,9 +48,11 @@ typedef struct imattr_engine_config {
   size_t body_bytes_max; /* a body is closed before it would pass this */
   size_t queue_max;      /* updates that wait, merged ones counted */
   size_t in_flight_max;  /* requests at once, 1 to IMATTR_IN_FLIGHT_MAX */
-  unsigned attempts_max; /* of one request, slow-downs and re-signs aside */
+  unsigned attempts_max; /* of one request, outages, slow-downs and re-signs
+                            aside */
   int64_t hold_us;       /* an attempt is given up for certain within this */
   int64_t deadline_us;   /* the run stops at this moment; 0: never */
+  int64_t outage_max_us; /* see patience.h; 0: only attempts count */
   uint64_t seed;         /* of the jitter */
   int is_probing;        /* one request at a time until one was delivered or
                             split: a mistake of set-up costs one request */
@@ -70,6 +72,7 @@ typedef enum imattr_verdict_kind {
   IMATTR_DELIVERED, /* all done, but for those refused by engine_refuse_user */
   IMATTR_RETRY,     /* nothing wrong with the request: again, after a while */
   IMATTR_SLOW_DOWN, /* too fast: slower, and again; not an attempt */
+  IMATTR_HOLD_OFF,  /* nothing for a minute, then again; once for a request */
   IMATTR_RESIGN,    /* again with a fresh signature; once for a request */
   IMATTR_SPLIT,     /* one user may be the cause: halve until he is alone */
   IMATTR_STOP,      /* a mistake of set-up: the run ends */
@@ -151,10 +154,7 @@ uint64_t imattr_engine_pass(imattr_engine *engine, imattr_fate fate);
 /* How many updates push will surely take; none after a stop. */
 size_t imattr_engine_room(const imattr_engine *engine);
 
-/* How many updates to push now, so that a full batch lies ready for the next
-** slot; 0 when one does. Pushing no more keeps what is touched small: memory
-** that was just written is read again before it leaves the processor's cache.
-*/
+/* How many updates to push now, so that a full batch is ready; 0: one is. */
 size_t imattr_engine_wants(const imattr_engine *engine);
 
 /* What is queued may leave in batches that are not full: no more input is to

@@ -26,9 +26,9 @@ typedef struct holder {
 static const char *const shape_names[] = {"set", "remove", "accounts", "whole",
                                           NULL};
 
-static const char *const verdict_names[] = {"delivered", "retry", "slow_down",
-                                            "resign",    "split", "stop",
-                                            "give_up",   "skip",  NULL};
+static const char *const verdict_names[] = {
+    "delivered", "retry", "slow_down", "hold_off", "resign",
+    "split",     "stop",  "give_up",   "skip",     NULL};
 
 static const char *const fate_names[] = {"done", "invalid", "refused",
                                          "unknown", "not_sent"};
@@ -427,6 +427,8 @@ static void read_limits(lua_State *L, imattr_engine_config *config) {
   config->attempts_max =
       (unsigned)imattr_lua_fieldint(L, 1, "attempts_max", 1, 1000);
   config->hold_us = imattr_lua_fieldint(L, 1, "hold_us", 0, IMATTR_HOLD_US_MAX);
+  config->outage_max_us =
+      imattr_lua_fieldint(L, 1, "outage_max_us", 0, most * 1024);
   config->deadline_us =
       imattr_lua_fieldint(L, 1, "deadline_us", 0, most * 1024);
   config->seed = (uint64_t)imattr_lua_fieldint(L, 1, "seed", 0, UINT32_MAX);
@@ -461,7 +463,8 @@ static imattr_status fill(imattr_lua_box *box,
 /*
 ** core.engine { lanes, names?, account_bytes_max, value_bytes_max, users_max,
 ** body_bytes_max, queue_max, in_flight_max, attempts_max, hold_us,
-** deadline_us, seed, probing?, quiet? } -> engine. Raises for a wrong field.
+** outage_max_us, deadline_us, seed, probing?, quiet? } -> engine. Raises for a
+*wrong field.
 */
 static int l_engine(lua_State *L) {
   imattr_engine_config config;

@@ -33,6 +33,7 @@ typedef struct imattr_trip {
   unsigned failed;    /* of them, those that count against the limit */
   unsigned slow_downs;
   int is_resigned;
+  int is_held;          /* has been held off once */
   int may_have_arrived; /* could the vendor have acted on any attempt? */
   int last_code;
   int slot;

@@ -3,9 +3,9 @@
 local commands = require "imattr.commands"
 local core = require "imattr.core"
 local errors = require "imattr.errors"
+local hosts = require "imattr.hosts"
 local options = require "imattr.options"
 local signature = require "imattr.signature"
-local wire = require "imattr.wire"
 local world = require "imattr.world"
 
 local client = {}
@@ -17,29 +17,12 @@ Client.__name = "imattr.client"
 
 --- Never shows more than the app and the host.
 function Client:__tostring()
-  local app = ("%.0f at %s"):format(self._options.sdkappid, self._endpoint.host)
+  local app = ("%.0f at %s"):format(self._options.sdkappid, self._hosts.host)
   return ("imattr.client (%s)"):format(self._is_closed and "closed" or app)
 end
 
 local function setup_error(code, message)
   return nil, errors.new { code = code, message = message, class = "setup" }
-end
-
--- Where the app is: the endpoint's parts, or nil and what is wrong.
-local function endpoint_of(given)
-  if given.endpoint and given.region then
-    return setup_error("BAD_ENDPOINT", "endpoint and region: give one of them, not both")
-  end
-  if not given.endpoint and not given.region then
-    return setup_error("MISSING_ENDPOINT",
-      "region: missing; give the region the app lives in, or an endpoint")
-  end
-  local url = given.endpoint or "https://" .. wire.regions[given.region]
-  local endpoint, problem = wire.endpoint(url)
-  if not endpoint then
-    return setup_error("BAD_ENDPOINT", problem)
-  end
-  return endpoint
 end
 
 -- The names of a list, or of a table by index as get_attr_name gives it; as a list.
@@ -74,9 +57,9 @@ function client.new(given, around)
   if not checked.sdkappid then
     return setup_error("MISSING_SDKAPPID", "sdkappid: missing; the console shows it")
   end
-  local endpoint, endpoint_err = endpoint_of(checked)
-  if not endpoint then
-    return nil, endpoint_err
+  local known, hosts_err = hosts.of(checked)
+  if not known then
+    return nil, hosts_err
   end
   around = around or world.real
   local signer, err = signature.new(checked, around.time_s)
@@ -87,7 +70,7 @@ function client.new(given, around)
   return setmetatable({
     _options = checked,
     _world = around,
-    _endpoint = endpoint,
+    _hosts = known,
     _signature = signer,
     _transports = {},
     _paces = {},
@@ -121,12 +104,12 @@ function Client:_take_transport()
     timeout_ms = given.timeout_ms,
     ca_file = given.ca_file,
     proxy = given.proxy,
-    allows_http = self._endpoint.is_plain,
+    allows_http = self._hosts.is_plain,
     -- what goes to loopback must not leave by a proxy that the environment names
-    is_direct = self._endpoint.is_plain or self._endpoint.is_loopback and not given.proxy,
+    is_direct = self._hosts.is_plain or self._hosts.is_loopback and not given.proxy,
   }
   if not transport then
-    return nil, errors.world(code, self._endpoint.url)
+    return nil, errors.world(code, self._hosts.url)
   end
   return transport
 end
@@ -173,7 +156,7 @@ function Client:_pace(path)
     local name
     if given.pace_scope == "machine" then
       name = ("%.0f-%s"):format(given.sdkappid, path)
-      name = self._endpoint.is_loopback and name .. "-" .. self._endpoint.host or name
+      name = self._hosts.is_loopback and name .. "-" .. self._hosts.host or name
       name = name:gsub("[^%w._-]", "_")
     end
     local pace, code, message = self._world.pace(given.rate, given.pace, name)

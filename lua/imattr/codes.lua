@@ -3,6 +3,7 @@
 -- The class says what the library does about a code:
 --   retry       the same request again, after a while
 --   rate        slower, then the same request again
+--   hold        nothing for a minute, then the same request again, once; then it is `permission`
 --   resign      the same request with a fresh UserSig, once; then it is `permission`
 --   user        one user of the request may be the cause: the batch is halved down to him
 --   caller      the request itself is wrong, whoever is in it: the run stops
@@ -60,7 +61,7 @@ local ROWS = {
     "check region: an app lives in one region only" },
   { 70020, "setup", "the SDKAppID is not found at this host",
     "check sdkappid and region: an app lives in one region only" },
-  { 70050, "permission", "the UserSig check failed too often", "check the key, and wait a minute" },
+  { 70050, "hold", "the UserSig check failed too often", "check the key, and wait a minute" },
   { 70051, "permission", "the account is on the block list" },
   { 70052, "resign", "the UserSig was made invalid" },
   { 70107, "user", "the account does not exist", "import the account first" },

@@ -79,6 +79,7 @@ local function new_engine(client, command, pace, call)
     attempts_max = given.attempts_max,
     hold_us = given.timeout_ms * 1000,
     deadline_us = call.deadline_ms > 0 and client._world.now_us() + call.deadline_ms * 1000 or 0,
+    outage_max_us = given.patience_ms * 1000,
     seed = client._world.random_u32(),
     probing = not call.dry_run and not client._is_proven,
     quiet = call.on_result == nil,
@@ -88,8 +89,9 @@ end
 -- Where a run's requests go. The part before the random number is made once per UserSig.
 local function new_addresses(client, command)
   local signature, prefix, latest = client._signature, nil, nil
-  local random_u32 = client._world.random_u32
+  local hosts, random_u32, now_us = client._hosts, client._world.random_u32, client._world.now_us
   local signed = {} -- id -> the UserSig that the request on its way carries
+  local bases = {} -- id -> the host it goes to
   local addresses = {}
 
   local function set_usersig(usersig)
@@ -111,15 +113,21 @@ local function new_addresses(client, command)
       set_usersig(usersig)
     end
     signed[id] = usersig
-    return client._endpoint.url, prefix .. random_u32()
+    bases[id] = hosts:pick(now_us())
+    return bases[id], prefix .. random_u32()
   end
 
-  -- A request is back; its UserSig may have been refused.
-  function addresses.back(reply, is_refused)
-    if is_refused then
+  -- A request is back. Its UserSig may have been refused; or its host may be a stranger, and then
+  -- another host is worth a try.
+  function addresses.back(reply, verdict)
+    if verdict.kind == "resign" then
       signature:renew(signed[reply.id], wire.date_s(reply.date))
     end
-    signed[reply.id] = nil
+    hosts:back(bases[reply.id], reply.status, now_us())
+    if reply.status == "TLS" and hosts:has_trusted() then
+      verdict.kind = "retry"
+    end
+    signed[reply.id], bases[reply.id] = nil, nil
   end
 
   return addresses
@@ -155,7 +163,7 @@ local function new_run(client, command, call, on_delivered)
     now_us = client._world.now_us,
     address = call.dry_run and function() return "", "" end or addresses.of,
     on_reply = function(reply, verdict)
-      addresses.back(reply, verdict.kind == "resign")
+      addresses.back(reply, verdict)
       if verdict.kind == "delivered" and on_delivered then
         on_delivered(verdict.object)
       end
@@ -190,7 +198,7 @@ local function run_command(client, name, users, call, on_delivered)
   if not run then
     return nil, err
   end
-  local writer = report.new(run, call, client._endpoint.url, client._options.rate)
+  local writer = report.new(run, call, client._hosts.url, client._options.rate)
   local rest
   run.push, rest = source.pusher(run.engine, users, writer.invalid, function(time_ms)
     return pump.tend(run, time_ms * 1000)
@@ -288,7 +296,7 @@ function commands.get_attr_name(client)
     return nil, err
   end
   if not is_names(object.AttrNames) then
-    return nil, errors.world("BAD_REPLY", client._endpoint.url, "no good AttrNames")
+    return nil, errors.world("BAD_REPLY", client._hosts.url, "no good AttrNames")
   end
   return object.AttrNames
 end

@@ -5,7 +5,7 @@ local options = {}
 
 ---@class imattr.Option
 ---@field name string
----@field type string string integer number boolean table string_or_function
+---@field type string string integer number boolean table string_or_function string_or_list
 ---@field default any
 ---@field min number? smallest value, or length of a string
 ---@field max number? largest value, or length of a string
@@ -28,8 +28,8 @@ options.list = {
     sentence = "how long a UserSig holds; it is renewed at 80 % of that" },
   { name = "region", type = "string", choices = { "china", "singapore", "seoul", "tokyo",
     "frankfurt", "silicon_valley", "jakarta" }, sentence = "where the app lives" },
-  { name = "endpoint", type = "string", min = 1,
-    sentence = "https://host[:port] in place of a region; http:// for loopback only" },
+  { name = "endpoint", type = "string_or_list", min = 1,
+    sentence = "https://host[:port] in place of a region, or a list: the first that works" },
   { name = "service", type = "string", default = "all_member_push",
     choices = { "all_member_push" }, sentence = "the family of commands" },
   { name = "rate", type = "integer", default = 100, min = 0, max = 1000,
@@ -52,6 +52,8 @@ options.list = {
     sentence = "certificates to trust (PEM), in place of the system's" },
   { name = "attempts_max", type = "integer", default = 5, min = 1, max = 100,
     sentence = "attempts per request when the network or the vendor fails" },
+  { name = "patience_ms", type = "integer", default = 30000, min = 0, max = 604800000,
+    sentence = "longest outage a call sits out once anything was answered; 0: attempts count" },
   { name = "deadline_ms", type = "integer", default = 0, min = 0, max = 604800000,
     sentence = "longest time of one call; 0: as long as it takes" },
   { name = "failures_max", type = "integer", default = 1000, min = 0, max = 1000000,
@@ -116,6 +118,14 @@ local TYPES = {
   integer = function(value) return type(value) == "number" and value == math.floor(value) end,
   boolean = function(value) return type(value) == "boolean" end,
   table = function(value) return type(value) == "table" end,
+  string_or_list = function(value)
+    for _, item in ipairs(type(value) == "table" and value or { value }) do
+      if type(item) ~= "string" then
+        return false
+      end
+    end
+    return type(value) == "string" or type(value) == "table" and #value > 0
+  end,
   string_or_function = function(value)
     return type(value) == "string" or type(value) == "function"
   end,

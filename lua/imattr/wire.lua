@@ -40,15 +40,16 @@ wire.limits = {
   all_member_push = { account_bytes_max = 32, value_bytes_max = 50 },
 }
 
---- The hosts of the vendor's regions, from the im_set_attr page.
+--- The hosts of the vendor's regions: the one of the im_set_attr page, and the one of the REST
+--- overview page for when a carrier's name servers mislead about the first.
 wire.regions = {
-  china = "console.tim.qq.com",
-  singapore = "adminapisgp.im.qcloud.com",
-  seoul = "adminapikr.im.qcloud.com",
-  tokyo = "adminapijpn.im.qcloud.com",
-  frankfurt = "adminapiger.im.qcloud.com",
-  silicon_valley = "adminapiusa.im.qcloud.com",
-  jakarta = "adminapiidn.im.qcloud.com",
+  china = { "console.tim.qq.com", "adminapi.my-imcloud.com" },
+  singapore = { "adminapisgp.im.qcloud.com", "adminapisgp.my-imcloud.com" },
+  seoul = { "adminapikr.im.qcloud.com", "adminapikr.my-imcloud.com" },
+  tokyo = { "adminapijpn.im.qcloud.com", "adminapijpn.my-imcloud.com" },
+  frankfurt = { "adminapiger.im.qcloud.com", "adminapiger.my-imcloud.com" },
+  silicon_valley = { "adminapiusa.im.qcloud.com", "adminapiusa.my-imcloud.com" },
+  jakarta = { "adminapiidn.im.qcloud.com", "adminapiidn.my-imcloud.com" },
 }
 
 local function is_loopback(host)
@@ -139,7 +140,7 @@ end
 ---@field message string? the transport's words for a status that is not OK
 
 ---@class imattr.Verdict
----@field kind string delivered retry slow_down resign split stop give_up skip
+---@field kind string delivered retry slow_down hold_off resign split stop give_up skip
 ---@field code integer? the vendor's, or a status's number
 ---@field may_have_arrived boolean?
 ---@field refused { [string]: integer }? accounts the vendor refused, with codes
@@ -199,7 +200,7 @@ local function of_http(reply)
   return world(kind, "HTTP_STATUS", reply, "HTTP status " .. status)
 end
 
-local KINDS = { retry = "retry", rate = "slow_down", resign = "resign", user = "split",
+local KINDS = { retry = "retry", rate = "slow_down", hold = "hold_off", resign = "resign", user = "split",
   caller = "stop", permission = "stop", setup = "stop" }
 
 local function of_refusal(object)
@@ -272,7 +273,7 @@ function wire.error(code, where, info)
   local message = ("%s: %s"):format(code, known.message) -- the vendor's, whatever the host
   message = message .. (info and (" (%s)"):format(info) or "")
   message = message .. (known.hint and "; " .. known.hint or "")
-  local class = known.class == "resign" and "permission" or known.class
+  local class = (known.class == "resign" or known.class == "hold") and "permission" or known.class
   return errors.new { code = code, message = message, class = class, vendor_code = tonumber(code) }
 end
 

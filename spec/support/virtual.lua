@@ -37,7 +37,8 @@ function virtual.config(changes)
     lanes = { { shape = "set" }, { shape = "remove" } },
     account_bytes_max = 32, value_bytes_max = 50,
     users_max = 100, body_bytes_max = 1000000, queue_max = 10000, in_flight_max = 64,
-    attempts_max = 5, hold_us = 15 * virtual.SECOND_US, deadline_us = 0, seed = 1,
+    attempts_max = 5, hold_us = 15 * virtual.SECOND_US, deadline_us = 0,
+    outage_max_us = 0, seed = 1,
   }
   for name, value in pairs(changes or {}) do config[name] = value end
   return config

@@ -308,6 +308,9 @@ local function conclude(run, numbers)
   return code
 end
 
+-- An import that has begun sits out an outage of this length.
+local PATIENCE_MS = 300000
+
 ---Runs the verb.
 ---@param args table parsed command line
 ---@param io table the io library, or one like it
@@ -318,6 +321,7 @@ function set.run(args, io)
     io.stderr:write("imattr: ", message, "\n")
     return code
   end
+  run.options.patience_ms = PATIENCE_MS
   local client, err = imattr.new(run.options)
   if not client then
     say(run, setup.redact(text.visible(tostring(err))))

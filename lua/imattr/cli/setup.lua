@@ -14,7 +14,7 @@ local KEY_BYTES_MAX = 4096 -- a key is 64 hex digits
 
 -- what the value of a flag is called in --help
 local PLACES = {
-  sdkappid = "NUMBER", identifier = "ACCOUNT", region = "NAME", endpoint = "URL",
+  sdkappid = "NUMBER", identifier = "ACCOUNT", region = "NAME", endpoint = "URL[,URL]",
   ca_file = "FILE", service = "NAME", rate = "N",
 }
 
@@ -80,6 +80,11 @@ local function converted(option, given)
   local value = given
   if option.type == "integer" and given:match("^%d+$") then
     value = tonumber(given)
+  elseif option.type == "string_or_list" and given:find(",", 1, true) then
+    value = {}
+    for item in given:gmatch("[^,%s]+") do
+      value[#value + 1] = item
+    end
   end
   local problem = options.problem(option, value)
   if problem then
