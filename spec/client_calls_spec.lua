@@ -48,6 +48,17 @@ describe("a call of a client", function()
   end)
   after_each(function() client:close() end)
 
+  it("finds one bad user among 10,000 with fewer than 20 requests more", function()
+    for _, bad in ipairs { 1, 5050, 10000 } do
+      local users = app.users(10000)
+      users[bad].Attrs = { colour = "red" } -- no such name: 90033
+      local report = client:set_attr(users)
+      assert.same({ 9999, 1 }, { report.done, report.refused })
+      assert.equal("u" .. bad, report.failures[1].account)
+      assert.truthy(report.requests < 120, report.requests)
+    end
+  end)
+
   -- ---- on_result
 
   it("tells on_result every fate once, in the shape of a result", function()

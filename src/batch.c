@@ -248,6 +248,12 @@ static size_t copy_attrs(imattr_update *to, imattr_span list,
   return count;
 }
 
+int imattr_update_covers(const imattr_update *later,
+                         const imattr_update *older) {
+  imattr_span attrs = attrs_of(later);
+  return copy_attrs(NULL, attrs_of(older), &attrs) == 0;
+}
+
 /* An update for the two together, with the head written, or NULL. */
 static imattr_update *begin_merged(const imattr_update *older,
                                    const imattr_update *later) {

@@ -112,6 +112,11 @@ uint32_t imattr_account_hash(const char *account, size_t len);
 int imattr_update_is_for(const imattr_update *update, const char *account,
                          size_t len);
 
+/* Has the later of two updates of one user every attribute of the older? Then
+** it stands for both. */
+int imattr_update_covers(const imattr_update *later,
+                         const imattr_update *older);
+
 /*
 ** Joins two updates of one user and one shape; where both have an attribute
 ** the later one's value stands. Neither is changed or freed.

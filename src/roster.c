@@ -48,21 +48,23 @@ static imattr_update *home_of(imattr_entry *entry) {
 
 imattr_status imattr_entry_merge(imattr_entry *entry, imattr_update *update,
                                  uint64_t ticket) {
-  imattr_update *joined = NULL;
-  imattr_status status = imattr_update_merge(entry->update, update, &joined);
-  if (status == IMATTR_OK && reserve_ticket(entry) != IMATTR_OK) {
-    imattr_update_destroy(joined);
-    status = IMATTR_NO_MEMORY;
+  imattr_update *joined = update;
+  imattr_status status = reserve_ticket(entry);
+  if (status == IMATTR_OK && !imattr_update_covers(update, entry->update)) {
+    status = imattr_update_merge(entry->update, update, &joined);
   }
-  if (status == IMATTR_OK) {
-    if (entry->update != home_of(entry)) {
-      imattr_update_destroy(entry->update);
-    }
+  if (status != IMATTR_OK) {
+    return status;
+  }
+  if (joined != update) {
     imattr_update_destroy(update);
-    entry->update = joined;
-    entry->merged->tickets[entry->merged->count++] = ticket;
   }
-  return status;
+  if (entry->update != home_of(entry)) {
+    imattr_update_destroy(entry->update);
+  }
+  entry->update = joined;
+  entry->merged->tickets[entry->merged->count++] = ticket;
+  return IMATTR_OK;
 }
 
 void imattr_entry_destroy(imattr_entry *entry) {
