@@ -22,12 +22,14 @@ PC_5.1 = lua5.1
 PC_jit = luajit
 PC_core = libcrypto zlib
 PC_curl = libcurl libcrypto
+PC_job = sqlite3 libcrypto
 
-# ---- what is built: the rockspec repeats these two lists, spec/house_spec.lua compares
+# ---- what is built: the rockspec repeats these lists, spec/house_spec.lua compares
 
 CORE = status buffer usersig backoff patience pace json pool fault batch draft roster trip \
   life departure judgement lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
 CURL = status buffer curl_pool lua_bind lua_curl
+JOB = status lua_bind lua_job
 
 # ---- how
 
@@ -77,8 +79,9 @@ link = $(CC) -shared $(filter-out -D%,$(FLAGS_$(MODE))) -Wl,-z,relro,-z,now \
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 
-all: $(OUT)/5.4/imattr/core.so $(OUT)/5.4/imattr/curl.so \
-  $(OUT)/jit/imattr/core.so $(OUT)/jit/imattr/curl.so
+MODULES = core curl job
+
+all: $(MODULES:%=$(OUT)/5.4/imattr/%.so) $(MODULES:%=$(OUT)/jit/imattr/%.so)
 
 # build/5.4/engine.o from src/engine.c: the folder says for which Lua
 $(OUT)/%.o: src/$$(*F).c Makefile | build/checked
@@ -92,6 +95,10 @@ $(OUT)/%/imattr/core.so: $(CORE:%=$(OUT)/$$*/%.o)
 $(OUT)/%/imattr/curl.so: $(CURL:%=$(OUT)/$$*/%.o)
 	$(call say,link,$@) mkdir -p $(@D)
 	$(show)$(call link,$@,$^,$(PC_curl))
+
+$(OUT)/%/imattr/job.so: $(JOB:%=$(OUT)/$$*/%.o)
+	$(call say,link,$@) mkdir -p $(@D)
+	$(show)$(call link,$@,$^,$(PC_job))
 
 # once in a fresh tree: is all here that a build needs? (setup would install it)
 build/checked: .ci/setup
@@ -127,7 +134,7 @@ install:
 	sed -e '1s|.*|#!/usr/bin/env $(RUNS_$(firstword $(LUA)))|' lua/bin/imattr >$(DESTDIR)$(BIN)/imattr
 	chmod 755 $(DESTDIR)$(BIN)/imattr
 
-install-modules: $(OUT)/$(LUA)/imattr/core.so $(OUT)/$(LUA)/imattr/curl.so
+install-modules: $(MODULES:%=$(OUT)/$(LUA)/imattr/%.so)
 	install -d $(DESTDIR)$(SHARE) $(DESTDIR)$(LIB)/imattr
 	cd lua && find imattr.lua imattr -type f -exec install -D -m 644 {} $(DESTDIR)$(SHARE)/{} \;
 	install -m 755 $^ $(DESTDIR)$(LIB)/imattr
@@ -226,4 +233,5 @@ $(call of,lua_system): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core
 $(call of,lua_core): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
   src/pace.h src/status.h
 $(call of,curl_pool): src/buffer.h src/curl_pool.h src/status.h
+$(call of,lua_job): src/lua_bind.h src/lua_compat.h src/status.h
 $(call of,lua_curl): src/curl_pool.h src/lua_bind.h src/lua_compat.h src/status.h

@@ -14,13 +14,14 @@ description = {
   license = "MIT",
 }
 
--- lua-cjson reads replies; argparse is for the command alone
+-- lua-cjson reads replies; argparse and SQLite are for the command alone
 dependencies = { "lua >= 5.1, < 5.5", "lua-cjson >= 2.1.0", "argparse >= 0.7.0" }
 
 -- by library alone: luarocks looks for headers in fewer places than the compiler does
 external_dependencies = {
   CRYPTO = { library = "crypto" },
   CURL = { library = "curl" },
+  SQLITE = { library = "sqlite3" },
   ZLIB = { library = "z" },
 }
 
@@ -52,10 +53,17 @@ build = {
       libraries = { "curl", "crypto" },
       libdirs = { "$(CURL_LIBDIR)", "$(CRYPTO_LIBDIR)" },
     },
+    ["imattr.job"] = {
+      sources = { "src/status.c", "src/lua_bind.c", "src/lua_job.c" },
+      defines = defines,
+      libraries = { "sqlite3", "crypto" },
+      libdirs = { "$(SQLITE_LIBDIR)", "$(CRYPTO_LIBDIR)" },
+    },
     ["imattr"] = "lua/imattr.lua",
     ["imattr.cli.csv"] = "lua/imattr/cli/csv.lua",
     ["imattr.cli.exit"] = "lua/imattr/cli/exit.lua",
     ["imattr.cli.get"] = "lua/imattr/cli/get.lua",
+    ["imattr.cli.job"] = "lua/imattr/cli/job.lua",
     ["imattr.cli.import"] = "lua/imattr/cli/import.lua",
     ["imattr.cli.input"] = "lua/imattr/cli/input.lua",
     ["imattr.cli.lines"] = "lua/imattr/cli/lines.lua",

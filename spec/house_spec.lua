@@ -33,6 +33,7 @@ local C_ARROWS = {
   lua_update = { "lua_bind", "lua_compat", "draft", "batch", "fault" },
   lua_engine = { "lua_core", "lua_bind", "lua_update", "engine", "draft", "pace", "buffer",
     "status" },
+  lua_job = { "lua_bind", "status" },
   lua_curl = { "lua_bind", "curl_pool", "buffer", "status" },
 }
 
@@ -44,6 +45,7 @@ local LIBRARY_OWNERS = {
   { header = "^luajit%.h$", files = "^lua_" },
   { header = "^curl/", files = "curl" },
   { header = "^zlib%.h$", files = "^usersig" },
+  { header = "^sqlite3%.h$", files = "^lua_job" },
 }
 
 -- What may lie at the top of the tree.
@@ -58,49 +60,16 @@ local FUNCTION_LINES_MAX = 60
 
 -- ---- reading
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local tree = require "support.tree"
 
-local function lines_of(text)
-  local lines = {}
-  for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do lines[#lines + 1] = line end
-  return lines
-end
-
--- Paths under `folders` (words for find) whose name ends in one of the endings.
-local function files(folders, ...)
-  local wanted, found = { ... }, {}
-  local pipe = assert(io.popen("find " .. folders .. " -type f | LC_ALL=C sort"))
-  for path in pipe:lines() do
-    for _, ending in ipairs(wanted) do
-      if ending == "" or path:sub(-#ending) == ending then
-        found[#found + 1] = path
-        break
-      end
-    end
-  end
-  pipe:close()
-  return found
-end
-
-local function noun_of(path) return (path:match("([^/]+)%.%a+$")) end
-
-local function set_of(list)
-  local set = {}
-  for _, word in ipairs(list) do set[word] = true end
-  return set
-end
-
-local function sorted_keys(set)
-  local keys = {}
-  for key in pairs(set) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
+local read = tree.read
+local lines_of = tree.lines_of
+local files = tree.files
+local noun_of = tree.noun_of
+local set_of = tree.set_of
+local sorted_keys = tree.sorted_keys
+local assert_none = tree.assert_none
+local includes = tree.includes
 
 local C_FILES = files("src", ".c", ".h")
 local LUA_FILES = files("lua", ".lua", "/bin/imattr")
@@ -119,37 +88,7 @@ local function circles(nodes, next_of)
   return found
 end
 
--- Fails with all complaints, one a line.
-local function assert_none(complaints)
-  assert(#complaints == 0, "\n" .. table.concat(complaints, "\n"))
-end
-
 -- ---- C
-
--- Nouns whose headers a C file includes itself, and library headers.
-local function includes(path)
-  local own, library = {}, {}
-  for kind, name in read(path):gmatch('#%s*include%s*([<"])([^>"]+)') do
-    local list = kind == '"' and own or library
-    list[#list + 1] = kind == '"' and noun_of(name) or name
-  end
-  return own, library
-end
-
--- Every noun whose header `noun`'s object sees: its own includes, and theirs.
-local function seen_by(noun)
-  local seen = {}
-  local function visit(path)
-    for _, name in ipairs((includes(path))) do
-      if not seen[name] then
-        seen[name] = true
-        visit("src/" .. name .. ".h")
-      end
-    end
-  end
-  visit("src/" .. noun .. ".c")
-  return seen
-end
 
 describe("the C side #house", function()
   it("includes only downwards", function()
@@ -234,6 +173,7 @@ local LUA_ARROWS = {
   ["imattr.cli.*"] = {
     "imattr", "imattr.cli.*", "imattr.options", "imattr.codes", "imattr.errors", "imattr.core",
   },
+  ["imattr.cli.job"] = { "imattr.job" },
   ["imattr.cli.sandbox"] = { "imattr.cli.*", "imattr.sandbox.*" },
   ["bin.imattr"] = { "imattr.cli.*" },
 }
@@ -407,88 +347,6 @@ describe("every file #house", function()
       if not TOP[name] and name:sub(1, 1) ~= "." then complaints[#complaints + 1] = name end
     end
     pipe:close()
-    assert_none(complaints)
-  end)
-end)
-
--- ---- what stands in two places
-
-describe("the build #house", function()
-  local makefile = read("Makefile"):gsub("\\\n%s*", " ")
-
-  local function make_list(name)
-    local list = {}
-    for word in ("\n" .. makefile):match("\n" .. name .. " = ([^\n]*)"):gmatch("%S+") do
-      list[#list + 1] = word
-    end
-    return list
-  end
-
-  local function rockspec()
-    local spec = {}
-    local text = read("rockspec/imattr-scm-1.rockspec")
-    local chunk
-    if _G.setfenv then
-      chunk = assert(_G.loadstring(text))
-      _G.setfenv(chunk, spec)
-    else
-      chunk = assert(load(text, "rockspec", "t", spec))
-    end
-    chunk()
-    return spec
-  end
-
-  it("has the same C sources in Makefile and rockspec", function()
-    for module, name in pairs({ ["imattr.core"] = "CORE", ["imattr.curl"] = "CURL" }) do
-      local wanted = {}
-      for _, noun in ipairs(make_list(name)) do wanted[#wanted + 1] = "src/" .. noun .. ".c" end
-      assert.are.same(wanted, rockspec().build.modules[module].sources)
-    end
-  end)
-
-  it("defines the same feature macros in both", function()
-    local wanted = {}
-    for define in table.concat(make_list("FEATURES"), " "):gmatch("%-D(%S+)") do
-      wanted[#wanted + 1] = define
-    end
-    assert.are.same(wanted, rockspec().build.modules["imattr.core"].defines)
-    assert.are.same(wanted, rockspec().build.modules["imattr.curl"].defines)
-  end)
-
-  it("builds every C file", function()
-    local built = set_of(make_list("CORE"))
-    for _, noun in ipairs(make_list("CURL")) do built[noun] = true end
-    local there = {}
-    for _, path in ipairs(files("src", ".c")) do there[noun_of(path)] = true end
-    assert.are.same(sorted_keys(there), sorted_keys(built))
-  end)
-
-  it("ships every Lua file", function()
-    local wanted, listed = {}, {}
-    for _, path in ipairs(files("lua", ".lua")) do wanted[path] = true end
-    for module, source in pairs(rockspec().build.modules) do
-      if type(source) == "string" then
-        listed[source] = true
-        assert.are.equal(source, source:match("^lua/" .. module:gsub("%.", "/") .. "%.lua$")
-          or source:match("^lua/" .. module:gsub("%.", "/") .. "/init%.lua$"))
-      end
-    end
-    assert.are.same(sorted_keys(wanted), sorted_keys(listed))
-  end)
-
-  it("knows every header that an object sees", function()
-    local complaints = {}
-    for _, path in ipairs(files("src", ".c")) do
-      local noun = noun_of(path)
-      local headers = {}
-      for _, name in ipairs(sorted_keys(seen_by(noun))) do
-        headers[#headers + 1] = "src/" .. name .. ".h"
-      end
-      local wanted = ("$(call of,%s): %s"):format(noun, table.concat(headers, " "))
-      if not ("\n" .. makefile:gsub(" +", " ") .. "\n"):find("\n" .. wanted .. "\n", 1, true) then
-        complaints[#complaints + 1] = "Makefile should say: " .. wanted
-      end
-    end
     assert_none(complaints)
   end)
 end)
