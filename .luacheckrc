@@ -6,6 +6,9 @@ self = false -- methods of look-alikes take self whether they need it or not
 exclude_files = { "build/**" }
 
 files["lua/imattr/transport/cosocket.lua"].std = "ngx_lua+min"
+for _, name in ipairs { "backlog", "batcher", "driver", "ending", "metrics", "settings" } do
+  files["lua/imattr/" .. name .. ".lua"].std = "ngx_lua+min"
+end
 files["lua/imattr/sandbox/**"].std = "ngx_lua+min"
 files["spec/**"].std = "max+busted"
 files[".busted"].std = "max"

@@ -23,13 +23,15 @@ PC_jit = luajit
 PC_core = libcrypto zlib
 PC_curl = libcurl libcrypto
 PC_job = sqlite3 libcrypto
+PC_csv = zlib
 
 # ---- what is built: the rockspec repeats these lists, spec/house_spec.lua compares
 
-CORE = status buffer usersig backoff patience pace json pool fault batch draft roster trip \
-  life departure judgement lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
+CORE = status buffer secret usersig backoff patience pace json pool fault batch draft roster \
+  trip life departure judgement lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
 CURL = status buffer curl_pool lua_bind lua_curl
 JOB = status lua_bind lua_job
+CSV = status buffer csv gunzip lua_bind lua_csv
 
 # ---- how
 
@@ -73,13 +75,14 @@ link = $(CC) -shared $(filter-out -D%,$(FLAGS_$(MODE))) -Wl,-z,relro,-z,now \
   -o $(1) $(filter %.o,$(2)) $(LDFLAGS) $$(pkg-config --libs $(3))
 
 .PHONY: all setup setup-demo demo test lint asan valgrind format bench bench-quick \
-  soak rate install install-modules uninstall uninstall-modules clean help
+  soak rate simulate install install-modules install-pages \
+  uninstall uninstall-modules clean help
 
 .SUFFIXES:
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 
-MODULES = core curl job
+MODULES = core curl job csv
 
 all: $(MODULES:%=$(OUT)/5.4/imattr/%.so) $(MODULES:%=$(OUT)/jit/imattr/%.so)
 
@@ -99,6 +102,10 @@ $(OUT)/%/imattr/curl.so: $(CURL:%=$(OUT)/$$*/%.o)
 $(OUT)/%/imattr/job.so: $(JOB:%=$(OUT)/$$*/%.o)
 	$(call say,link,$@) mkdir -p $(@D)
 	$(show)$(call link,$@,$^,$(PC_job))
+
+$(OUT)/%/imattr/csv.so: $(CSV:%=$(OUT)/$$*/%.o)
+	$(call say,link,$@) mkdir -p $(@D)
+	$(show)$(call link,$@,$^,$(PC_csv))
 
 # once in a fresh tree: is all here that a build needs? (setup would install it)
 build/checked: .ci/setup
@@ -133,6 +140,23 @@ install:
 	install -d $(DESTDIR)$(BIN)
 	sed -e '1s|.*|#!/usr/bin/env $(RUNS_$(firstword $(LUA)))|' lua/bin/imattr >$(DESTDIR)$(BIN)/imattr
 	chmod 755 $(DESTDIR)$(BIN)/imattr
+	@$(MAKE) --no-print-directory install-pages LUA=$(firstword $(LUA))
+
+# what the command itself prints: its manual page, and what makes shells complete its words
+MAN_imattr.1 = man
+MAN_imattr = completion bash
+MAN__imattr = completion zsh
+MAN_imattr.fish = completion fish
+PAGES = man/man1/imattr.1 bash-completion/completions/imattr zsh/site-functions/_imattr \
+  fish/vendor_completions.d/imattr.fish
+
+install-pages: $(PAGES:%=install-page/%)
+
+install-page/%: $(MODULES:%=$(OUT)/$(LUA)/imattr/%.so)
+	install -d $(DESTDIR)$(PREFIX)/share/$(*D)
+	LUA_CPATH='$(OUT)/$(LUA)/?.so;;' $(RUNS_$(LUA)) lua/bin/imattr $(MAN_$(*F)) \
+	  >$(DESTDIR)$(PREFIX)/share/$*
+	chmod 644 $(DESTDIR)$(PREFIX)/share/$*
 
 install-modules: $(MODULES:%=$(OUT)/$(LUA)/imattr/%.so)
 	install -d $(DESTDIR)$(SHARE) $(DESTDIR)$(LIB)/imattr
@@ -141,7 +165,7 @@ install-modules: $(MODULES:%=$(OUT)/$(LUA)/imattr/%.so)
 
 uninstall:
 	@for lua in $(LUA); do $(MAKE) --no-print-directory uninstall-modules LUA=$$lua || exit 1; done
-	rm -f $(DESTDIR)$(BIN)/imattr
+	rm -f $(DESTDIR)$(BIN)/imattr $(PAGES:%=$(DESTDIR)$(PREFIX)/share/%)
 
 uninstall-modules:
 	rm -rf $(DESTDIR)$(SHARE)/imattr $(DESTDIR)$(LIB)/imattr
@@ -171,6 +195,11 @@ bench-quick: setup-demo
 	@$(MAKE) --no-print-directory -s all
 	@spec/bench/run --quick
 
+# SEEDS=100000 before a release
+simulate:
+	@$(MAKE) --no-print-directory -s all
+	@spec/simulation/run --seeds $(or $(SEEDS),10000)
+
 soak rate: setup-demo
 	@$(MAKE) --no-print-directory -s all
 	@spec/bench/$@
@@ -189,6 +218,7 @@ help:
 	@echo 'make bench-quick   the same with fewer runs'
 	@echo 'make soak          does memory stay where it is over five million users?'
 	@echo 'make rate          four processes, 20 s: how many requests in any second?'
+	@echo 'make simulate      SEEDS=10000: the client in virtual time, with every fault there is'
 	@echo 'make format        clang-format over all C'
 	@echo 'make clean         takes build/ away'
 	@echo 'MODE=debug, asan, cover or strict builds into build/MODE; CC=clang is fine too.'
@@ -199,7 +229,8 @@ of = $(OUT)/5.4/$(1).o $(OUT)/5.1/$(1).o $(OUT)/jit/$(1).o
 
 $(call of,status): src/status.h
 $(call of,buffer): src/buffer.h src/status.h
-$(call of,usersig): src/buffer.h src/json.h src/status.h src/usersig.h
+$(call of,secret): src/secret.h src/status.h
+$(call of,usersig): src/buffer.h src/json.h src/secret.h src/status.h src/usersig.h
 $(call of,backoff): src/backoff.h
 $(call of,patience): src/backoff.h src/patience.h
 $(call of,pace): src/pace.h src/status.h
@@ -220,7 +251,7 @@ $(call of,judgement): src/batch.h src/buffer.h src/engine.h src/engine_state.h \
   src/pace.h src/patience.h src/pool.h src/roster.h src/status.h src/trip.h
 $(call of,lua_bind): src/lua_bind.h src/lua_compat.h src/status.h
 $(call of,lua_usersig): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
-  src/pace.h src/status.h src/usersig.h
+  src/pace.h src/secret.h src/status.h src/usersig.h
 $(call of,lua_update): src/batch.h src/buffer.h src/draft.h src/fault.h src/lua_bind.h \
   src/lua_compat.h src/lua_update.h src/pool.h src/status.h
 $(call of,lua_engine): src/batch.h src/buffer.h src/draft.h src/engine.h src/fault.h \
@@ -233,5 +264,8 @@ $(call of,lua_system): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core
 $(call of,lua_core): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
   src/pace.h src/status.h
 $(call of,curl_pool): src/buffer.h src/curl_pool.h src/status.h
+$(call of,csv): src/buffer.h src/csv.h src/status.h
+$(call of,gunzip): src/gunzip.h src/status.h
+$(call of,lua_csv): src/csv.h src/gunzip.h src/lua_bind.h src/lua_compat.h src/status.h
 $(call of,lua_job): src/lua_bind.h src/lua_compat.h src/status.h
 $(call of,lua_curl): src/curl_pool.h src/lua_bind.h src/lua_compat.h src/status.h

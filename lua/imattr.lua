@@ -1,7 +1,9 @@
 -- imattr: sets user attributes in Tencent Cloud Chat.
 
+local batcher = require "imattr.batcher"
 local client = require "imattr.client"
 local codes = require "imattr.codes"
+local metrics = require "imattr.metrics"
 local usersig = require "imattr.usersig"
 
 local imattr = {}
@@ -23,5 +25,17 @@ imattr.codes = codes
 
 --- Signs and opens UserSigs.
 imattr.usersig = { sign = usersig.sign, open = usersig.open }
+
+--- What batchers count, as Prometheus reads it; inside nginx.
+---@return string
+function imattr.metrics()
+  return metrics.text(imattr.VERSION)
+end
+
+--- For exit_worker_by_lua: batchers that are open leave what they have in their spools. Waits for
+--- nothing.
+function imattr.exit()
+  batcher.exit()
+end
 
 return imattr

@@ -10,7 +10,8 @@ local assert_none = tree.assert_none
 local seen_by = tree.seen_by
 
 -- The C modules, and the lists of their sources in the Makefile.
-local MODULES = { ["imattr.core"] = "CORE", ["imattr.curl"] = "CURL", ["imattr.job"] = "JOB" }
+local MODULES = { ["imattr.core"] = "CORE", ["imattr.curl"] = "CURL", ["imattr.job"] = "JOB",
+  ["imattr.csv"] = "CSV" }
 
 describe("the build #house", function()
   local makefile = read("Makefile"):gsub("\\\n%s*", " ")

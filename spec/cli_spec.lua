@@ -21,17 +21,20 @@ describe("the command #slow", function()
 
     it("shows help that begins with examples", function()
       for _, words in ipairs { { "--help" }, { "set", "--help" }, { "get", "-h" },
-        { "sign", "--help" } } do
+        { "names", "--help" }, { "names", "set", "--help" }, { "sign", "--help" },
+        { "open", "-h" }, { "doctor", "-h" }, { "config", "-h" }, { "config", "show", "-h" },
+        { "completion", "-h" }, { "man", "-h" } } do
         local output = run(words)
         assert.are.equal(0, output.code)
         assert.are.equal("", output.stderr)
-        assert.are.equal("Examples:\n  imattr ", output.stdout:sub(1, 19))
+        assert.are.equal("Examples:\n  ", output.stdout:sub(1, 12))
         for line in output.stdout:gmatch("[^\n]+") do assert.is_true(#line <= 80, line) end
       end
     end)
 
     local mistakes = {
-      { {}, "imattr: a verb is missing: set, get, sign, sandbox; see imattr --help\n" },
+      { {}, "imattr: a verb is missing: set, resume, status, get, names, sign, open, doctor, "
+        .. "config, sandbox, completion, man; see imattr --help\n" },
       { { "sett" }, "imattr: unknown command 'sett' (did you mean 'set'?); see imattr --help\n" },
       { { "--verson" },
         "imattr: unknown option '--verson' (did you mean '--version'?); see imattr --help\n" },
@@ -40,13 +43,21 @@ describe("the command #slow", function()
         "imattr: unknown option '--dry-rnu' (did you mean '--dry-run'?); see imattr set --help\n" },
       { { "set", "--key", "abc", "x.csv" },
         "imattr: unknown option '--key'; see imattr set --help\n" },
-      { { "set", "a.csv", "b.csv" }, "imattr: too many arguments; see imattr set --help\n" },
+      { { "open", "a", "b" }, "imattr: too many arguments; see imattr open --help\n" },
       { { "set", "--format", "xml", "a.csv" },
         "imattr: argument for option '--format' must be one of 'csv', 'ndjson'; "
           .. "see imattr set --help\n" },
       { { "set", "--from-line", "x", "a.csv" },
         "imattr: --from-line: x, must be a line number; see imattr set --help\n" },
       { { "get" }, "imattr: missing argument 'accounts'; see imattr get --help\n" },
+      { { "get", "--columns", "a,,b", "x" }, "imattr: --columns: a,,b: a name is empty or comes "
+        .. "twice; see imattr get --help\n" },
+      { { "names", "sett" }, "imattr: unknown command 'sett' (did you mean 'set'?); "
+        .. "see imattr names --help\n" },
+      { { "names", "set" }, "imattr: missing argument 'pairs'; see imattr names --help\n" },
+      { { "config" }, "imattr: a command is required; see imattr config --help\n" },
+      { { "completion", "csh" }, "imattr: argument 'shell' must be one of 'bash', 'zsh', 'fish'; "
+        .. "see imattr completion --help\n" },
       { { "\27[2J" }, "imattr: unknown command '\\x1B[2J'; see imattr --help\n" },
     }
     for _, case in ipairs(mistakes) do

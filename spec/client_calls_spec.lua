@@ -59,6 +59,19 @@ describe("a call of a client", function()
     end
   end)
 
+  it("counts a user that an iterator gives when the run has been stopped", function()
+    for _, last in ipairs { 1, 99, 100, 101, 150 } do
+      local i, one = 0, app.client(server)
+      local report = one:set_attr(function()
+        i = i + 1
+        if i == last then one:close() end
+        return "u" .. i, { city = "x" }
+      end)
+      assert.equal(last, report.users)
+      assert.equal(last, report.done + report.not_sent)
+    end
+  end)
+
   -- ---- on_result
 
   it("tells on_result every fate once, in the shape of a result", function()

@@ -100,7 +100,8 @@ describe("an outage", function()
   end)
 
   it("that lasts ends the run when its time is over, and says why", function()
-    for _, case in ipairs { { CONNECT, "not_sent", "CONNECT" }, { TIMEOUT, "unknown", "TIMEOUT" } } do
+    local cases = { { CONNECT, "not_sent", "CONNECT" }, { TIMEOUT, "unknown", "TIMEOUT" } }
+    for _, case in ipairs(cases) do
       local world = world_of(2000)
       local counts = world:run(outage(world, 0, math.huge, case[1]))
       assert.equal(case[3], world.engine:stop_code())
@@ -161,6 +162,15 @@ describe("a vendor that wants to be left alone (70050)", function()
     assert.equal(60 * SECOND_US, waited_us)
     assert.equal(2, again.attempt)
     assert.equal(2, #world:send())
+  end)
+
+  it("is left alone for that minute also when an outage begins", function()
+    local world = world_of(500, { in_flight_max = 5 })
+    local requests = world:send()
+    world:feed(requests[1], "hold_off", 70050)
+    for i = 2, 5 do world:feed(requests[i], "retry", CONNECT) end
+    local _, waited_us = world:after_wait()
+    assert.equal(60 * SECOND_US, waited_us)
   end)
 
   it("and says so again after that minute ends the run", function()

@@ -293,6 +293,15 @@ describe("split", function()
     assert.is_nil(world.engine:stop_code())
   end)
 
+  it("does not forget that an attempt before it may have arrived", function()
+    local world = world_of(2, { attempts_max = 1 })
+    world:feed(world:sent(), "slow_down", 60007, true)
+    local again = world:after_wait()
+    world:feed(again, "split", 90033)
+    for _, half in ipairs(world:send()) do world:feed(half, "stop", 70009) end
+    assert.equal("unknown unknown", world:fates())
+  end)
+
   it("refuses a user alone", function()
     local world = world_of(1)
     local counts = world:run(function() return { "split", 60015 } end)

@@ -6,8 +6,8 @@ local core = require "imattr.core"
 local errors = require "imattr.errors"
 local imattr = require "imattr"
 
-local CODE_CLASSES = { retry = true, rate = true, hold = true, resign = true, user = true, caller = true,
-  permission = true, setup = true }
+local CODE_CLASSES = { retry = true, rate = true, hold = true, resign = true, user = true,
+  caller = true, permission = true, setup = true }
 
 -- how a run ends without the vendor's word: code, class
 local WORLD = {

@@ -85,6 +85,15 @@ describe("the hosts of an app", function()
     assert.equal(A, known:pick(9 * SECOND_US))
   end)
 
+  it("are tried again when nothing was heard of the try", function()
+    local known = of(A, B)
+    fault(known, A, 2)
+    assert.equal(A, known:pick(SECOND_US)) -- its run is broken off
+    assert.equal(B, known:pick(100 * SECOND_US))
+    assert.equal(A, known:pick(131 * SECOND_US))
+    assert.equal(B, known:pick(131 * SECOND_US))
+  end)
+
   it("rest twice as long after each try that fails, at most a minute", function()
     local known, now_us = of(A, B), 0
     fault(known, A, 2)

@@ -10,7 +10,8 @@ local C_ARROWS = {
   backoff = {},
   patience = { "backoff" },
   json = { "buffer", "status" },
-  usersig = { "json", "buffer", "status" },
+  secret = { "status" },
+  usersig = { "json", "secret", "buffer", "status" },
   pace = { "status" },
   pool = {},
   fault = { "json", "buffer", "status" },
@@ -34,6 +35,9 @@ local C_ARROWS = {
   lua_engine = { "lua_core", "lua_bind", "lua_update", "engine", "draft", "pace", "buffer",
     "status" },
   lua_job = { "lua_bind", "status" },
+  csv = { "buffer", "status" },
+  gunzip = { "status" },
+  lua_csv = { "lua_bind", "csv", "gunzip", "status" },
   lua_curl = { "lua_bind", "curl_pool", "buffer", "status" },
 }
 
@@ -44,7 +48,7 @@ local LIBRARY_OWNERS = {
   { header = "^lualib%.h$", files = "^lua_" },
   { header = "^luajit%.h$", files = "^lua_" },
   { header = "^curl/", files = "curl" },
-  { header = "^zlib%.h$", files = "^usersig" },
+  { header = "^zlib%.h$", files = "^[gu]" }, -- gunzip, usersig
   { header = "^sqlite3%.h$", files = "^lua_job" },
 }
 
@@ -146,14 +150,32 @@ end)
 -- Which modules of ours a module may require: names, or `prefix.*`. Of several entries that fit a
 -- module the longest counts.
 local LUA_ARROWS = {
-  ["imattr"] = { "imattr.client", "imattr.usersig", "imattr.codes", "imattr.core" },
+  ["imattr"] = {
+    "imattr.client", "imattr.usersig", "imattr.codes", "imattr.batcher", "imattr.metrics",
+    "imattr.core",
+  },
   ["imattr.client"] = {
     "imattr.commands", "imattr.signature", "imattr.hosts", "imattr.options", "imattr.errors",
-    "imattr.world", "imattr.core",
+    "imattr.batcher", "imattr.world", "imattr.redact", "imattr.core",
   },
+  ["imattr.batcher"] = {
+    "imattr.backlog", "imattr.driver", "imattr.ending", "imattr.ledger", "imattr.run",
+    "imattr.settings", "imattr.spool", "imattr.metrics", "imattr.wire", "imattr.world",
+    "imattr.errors", "imattr.redact", "imattr.core",
+  },
+  ["imattr.driver"] = { "imattr.pump", "imattr.metrics", "imattr.redact", "imattr.core" },
+  ["imattr.run"] = {
+    "imattr.commands", "imattr.metrics", "imattr.wire", "imattr.redact", "imattr.core",
+  },
+  ["imattr.ending"] = { "imattr.metrics", "imattr.errors", "imattr.core" },
+  ["imattr.settings"] = { "imattr.options", "imattr.redact" },
+  ["imattr.backlog"] = {},
+  ["imattr.ledger"] = {},
+  ["imattr.metrics"] = {},
+  ["imattr.spool"] = { "imattr.core" },
   ["imattr.commands"] = {
     "imattr.pump", "imattr.report", "imattr.source", "imattr.wire", "imattr.options",
-    "imattr.errors", "imattr.transport.dry", "imattr.core",
+    "imattr.errors", "imattr.transport.dry", "imattr.redact", "imattr.core",
   },
   ["imattr.world"] = { "imattr.transport.*", "imattr.core" },
   ["imattr.report"] = { "imattr.wire", "imattr.codes", "imattr.core" },
@@ -161,20 +183,29 @@ local LUA_ARROWS = {
   ["imattr.signature"] = { "imattr.usersig", "imattr.errors" },
   ["imattr.pump"] = { "imattr.wire", "imattr.errors", "imattr.core" },
   ["imattr.hosts"] = { "imattr.wire", "imattr.errors" },
-  ["imattr.wire"] = { "imattr.codes", "imattr.errors", "imattr.core" },
-  ["imattr.usersig"] = { "imattr.core", "imattr.errors" },
-  ["imattr.options"] = { "imattr.errors" },
-  ["imattr.errors"] = { "imattr.codes", "imattr.core" },
+  ["imattr.wire"] = { "imattr.codes", "imattr.errors", "imattr.redact", "imattr.core" },
+  ["imattr.usersig"] = { "imattr.core", "imattr.errors", "imattr.redact" },
+  ["imattr.options"] = { "imattr.errors", "imattr.redact" },
+  ["imattr.errors"] = { "imattr.codes", "imattr.redact", "imattr.core" },
   ["imattr.codes"] = {},
+  ["imattr.redact"] = {},
   ["imattr.transport.curl"] = { "imattr.curl" },
   ["imattr.transport.dry"] = {},
-  ["imattr.transport.cosocket"] = {},
+  ["imattr.transport.cosocket"] = { "imattr.transport.http" },
+  ["imattr.transport.http"] = {},
   ["imattr.sandbox.*"] = { "imattr.sandbox.*", "imattr.core" },
   ["imattr.cli.*"] = {
-    "imattr", "imattr.cli.*", "imattr.options", "imattr.codes", "imattr.errors", "imattr.core",
+    "imattr", "imattr.cli.*", "imattr.options", "imattr.codes", "imattr.errors", "imattr.redact",
+    "imattr.core",
   },
   ["imattr.cli.job"] = { "imattr.job" },
+  ["imattr.cli.csv"] = { "imattr.csv" },
+  ["imattr.cli.gzip"] = { "imattr.csv" },
   ["imattr.cli.sandbox"] = { "imattr.cli.*", "imattr.sandbox.*" },
+  -- looks at each step of a request by itself
+  ["imattr.cli.probe"] = {
+    "imattr.cli.*", "imattr.client", "imattr.wire", "imattr.world", "imattr.core",
+  },
   ["bin.imattr"] = { "imattr.cli.*" },
 }
 
@@ -183,7 +214,9 @@ local LUA_LIBRARIES = {
   ["cjson"] = { "imattr.*" },
   ["cjson.safe"] = { "imattr.*" },
   ["argparse"] = { "imattr.cli.*" },
-  ["ffi"] = { "imattr.sandbox.handler" }, -- runs in nginx only
+  ["ngx.semaphore"] = { "imattr.transport.cosocket", "imattr.batcher", "imattr.ledger" },
+  ["ffi"] = { "imattr.sandbox.handler", "imattr.spool" }, -- run in nginx only
+  ["bit"] = { "imattr.spool" },
 }
 
 describe("the Lua side #house", function()

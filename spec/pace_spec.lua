@@ -263,4 +263,14 @@ describe("a pace in wrong hands", function()
     assert_raises("imattr.pace: already closed", pace.give, pace, 0, 0)
     assert_raises("imattr.pace: already closed", pace.slow_down, pace, 0)
   end)
+
+  it("gives back no slot that somebody else has by now", function()
+    local pace = core.pace(1, "strict")
+    local slot, held_us = pace:take(0, 3 * SECOND_US)
+    local later_us = 4 * SECOND_US + 100 * MS_US -- the holder stood still: the slot is free ...
+    assert(pace:take(later_us, 10 * SECOND_US)) -- ... and somebody takes it
+    pace:give(slot, later_us + 100 * MS_US, held_us)
+    assert.is_nil((pace:take(later_us + 2 * SECOND_US, SECOND_US)))
+    pace:close()
+  end)
 end)

@@ -4,7 +4,7 @@
 -- Marks before a code block (support/readme.lua): `file NAME`, `data NAME from PATH` (a file that
 -- comes with imattr), `run`, `run with client` (Lua, after the lines of first.lua that open one),
 -- `run on` (Lua, in the script of the block before), `prints` (what the block before printed),
--- `prints: COMMAND`, `exits N` beside a run, `nginx`, `not run: WHY`.
+-- `prints: COMMAND`, `exits N` beside a run, `nginx` (in a server), `nginx http`, `not run: WHY`.
 
 local core = require "imattr.core"
 local errors = require "imattr.errors"
@@ -39,7 +39,8 @@ end
 -- The Lua files of the command, and what their --help says, as one text.
 local function command_text()
   local text = shell.output("cat lua/imattr/cli/*.lua")
-  for _, verb in ipairs { "", "set", "get", "sign", "sandbox" } do
+  for _, verb in ipairs { "", "set", "get", "names", "sign", "open", "doctor", "config", "sandbox",
+    "completion", "man" } do
     local words = { INTERPRETER, "lua/bin/imattr" }
     if verb ~= "" then words[#words + 1] = verb end
     words[#words + 1] = "--help"
@@ -81,12 +82,13 @@ local function environment(server)
     IMATTR_SDKAPPID = server.sdkappid, IMATTR_IDENTIFIER = server.identifier,
     IMATTR_KEY = server.key, IMATTR_ENDPOINT = server.endpoint, IMATTR_CA_FILE = server.ca_file,
     IMATTR_KEY_FILE = false, IMATTR_REGION = false, IMATTR_SERVICE = false, IMATTR_RATE = false,
+    IMATTR_PROFILE = false, XDG_CONFIG_HOME = place.folder,
   }
 end
 
 local function open_place()
   place = { folder = shell.output("mktemp -d"), server = sandbox.start {} }
-  shell.run("mkdir " .. shell.quote(place.folder .. "/bin"))
+  shell.run("cd " .. shell.quote(place.folder) .. " && mkdir bin imattr")
   place.env = environment(place.server)
   write_command("lua5.4", ("exec %s \"$@\""):format(INTERPRETER))
   write_command("imattr", ("exec %s %s/lua/bin/imattr \"$@\""):format(INTERPRETER, TREE))
@@ -228,7 +230,7 @@ describe("an example in README.md #slow #house", function()
       local is_code = block.language == "lua" or block.language == "sh"
         or block.language == "nginx"
       local is_known = block.mark:find("^run") or block.mark:find("^file ")
-        or block.mark:find("^not run: ") or block.mark == "nginx"
+        or block.mark:find("^not run: ") or block.mark:find("^nginx")
       if is_code and not is_known then
         complaints[#complaints + 1] = ("README.md:%d: %q"):format(block.line, block.mark)
       end
@@ -257,14 +259,16 @@ daemon off;
 master_process off;
 pid nginx.pid;
 error_log error.log;
-env IMATTR_KEY;
+env IMATTR_KEY; env IMATTR_SDKAPPID; env IMATTR_ENDPOINT;
 events {}
 http {
   access_log off;
+  lua_ssl_trusted_certificate $ca;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  lua_package_path "$tree/lua/?.lua;;";
+  lua_package_path "$folder/?.lua;$tree/lua/?.lua;;";
   lua_package_cpath "$tree/build/jit/?.so;;";
+$http
   server {
     listen unix:$folder/socket;
 $example
@@ -288,30 +292,55 @@ $example
     return output.stdout, shell.read(place.folder .. "/answer")
   end
 
-  it("runs in nginx", function()
-    for _, block in ipairs(BLOCKS) do
-      if block.mark == "nginx" then
-        write("nginx.conf", (NGINX:gsub("%$(%a+)",
-          { tree = TREE, folder = place.folder, example = block.text })))
-      end
-    end
+  -- An nginx with all examples of the page in it.
+  local function start_nginx()
+    write("attributes.lua", readme.joined(BLOCKS, "file attributes.lua"))
     write("users", "xiaojun012:{PLAIN}secret\n")
-    local job = process.start({ "nginx", "-p", place.folder, "-c", place.folder .. "/nginx.conf" },
-      { env = { PATH = NGINX_PATH, IMATTR_KEY = place.server.key }, timeout_s = 30 })
+    write("nginx.conf", (NGINX:gsub("%$(%a+)", { tree = TREE, folder = place.folder,
+      example = readme.joined(BLOCKS, "nginx"), http = readme.joined(BLOCKS, "nginx http"),
+      ca = place.server.ca_file })))
+    local job = process.start({ "nginx", "-p", place.folder .. "/", "-c",
+      place.folder .. "/nginx.conf" }, { timeout_s = 30, env = { PATH = NGINX_PATH,
+      IMATTR_KEY = place.server.key, IMATTR_SDKAPPID = place.server.sdkappid,
+      IMATTR_ENDPOINT = place.server.endpoint } })
     local listens = process.wait_until(function()
       return shell.run("test -S " .. shell.quote(place.folder .. "/socket"))
     end, 5)
+    assert.is_truthy(listens, job:read("stderr"))
+    return job
+  end
+
+  it("runs in nginx", function()
+    local job = start_nginx()
     local denied = visit("/usersig", {})
     local status, usersig = visit("/usersig", { "-u", "xiaojun012:secret" })
     local screened, invalid = visit("/screen", {})
-    local words = job:read("stderr")
-    job:kill("TERM")
-    job:wait(5)
-    job:close()
-    assert.is_truthy(listens, words)
     assert.are.same({ "401", "200", "200", "1" }, { denied, status, screened, invalid })
     local fields = assert(imattr.usersig.open(usersig, { key = place.server.key }))
     assert.are.equal("xiaojun012", fields.identifier)
+
+    assert.are.same({ "200", "done\n" }, { visit("/login?user=nginx1&city=Osaka", {}) })
+    local long = "/login?user=nginx1&city=" .. ("x"):rep(51)
+    assert.are.same({ "200", "invalid\n" }, { visit(long, {}) })
+    assert.are.same({ "200", "a page\n" }, { visit("/page?user=nginx2", {}) })
+    local figures
+    assert.is_truthy(process.wait_until(function()
+      figures = select(2, visit("/metrics", {}))
+      return figures:find('imattr_users_total{state="done"} 2\n', 1, true)
+    end), figures)
+    for name in PROSE:gmatch("`(imattr_[%w_]+)[`{]") do
+      assert.is_truthy(figures:find("# TYPE " .. name .. " ", 1, true), name)
+    end
+    local client = assert(imattr.new { sdkappid = place.server.sdkappid, key = place.server.key,
+      endpoint = place.server.endpoint, ca_file = place.server.ca_file })
+    local stored = assert(client:get_attr { "nginx1", "nginx2" })
+    client:close()
+    assert.are.same({ { city = "Osaka" }, { level = "7" } }, { stored.nginx1, stored.nginx2 })
+    job:kill("TERM")
+    job:wait(5)
+    job:close()
+    local log = shell.read(place.folder .. "/error.log")
+    assert.is_nil(log:match("%[alert%][^\n]*") or log:match("%[crit%][^\n]*"))
   end)
 end)
 
@@ -370,10 +399,10 @@ describe("README.md #house", function()
     end
     assert.is_true(#methods >= 7)
     assert.are.same({}, unnamed(methods))
-    assert.are.same({ "VERSION", "codes", "new", "usersig" }, keys(imattr))
+    assert.are.same({ "VERSION", "codes", "exit", "metrics", "new", "usersig" }, keys(imattr))
     assert.are.same({ "open", "sign" }, keys(imattr.usersig))
     assert.are.same({}, unnamed { "imattr%.codes", "imattr%.new", "imattr%.usersig%.sign",
-      "imattr%.usersig%.open", "open" })
+      "imattr%.usersig%.open", "open", "imattr%.metrics", "imattr%.exit" })
   end)
 
   it("describes functions that have a contract in the source", function()

@@ -64,8 +64,8 @@ local BODIES = {
 
 -- class, the verdict it becomes
 local CLASSES = {
-  retry = "retry", rate = "slow_down", hold = "hold_off", resign = "resign", user = "split", caller = "stop",
-  permission = "stop", setup = "stop",
+  retry = "retry", rate = "slow_down", hold = "hold_off", resign = "resign", user = "split",
+  caller = "stop", permission = "stop", setup = "stop",
 }
 
 -- Codes for which nothing is documented, by range: code, class.

@@ -1,15 +1,28 @@
 /*
 ** curl_pool: easy handles are made once, kept on a list when idle, and used
 ** again: their connections, DNS answers and TLS sessions live in the multi.
+**
+** After a fork both processes hold the same sockets. What libcurl would say on
+** one of them in the child (the end of a TLS session, at the least) would break
+** the parent's connection, and a thread that looks up a name for it is not in
+** the child. So the child never calls libcurl with what the parent made: it
+** closes its copies of the sockets, which the pool keeps account of, and lets
+** libcurl's memory lie.
 */
 #include "curl_pool.h"
 
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "buffer.h"
+
+/* A request that was started leaves within this, whatever replies there are to
+** take first: its slot is held for a time that begins now. */
+#define LEAVE_MAX_US 5000
 
 /* Connections idle for longer are not used again: servers close theirs after
 ** about a minute (nginx: 75 s), and a request on a dead one is lost time. */
@@ -27,20 +40,38 @@ typedef struct curl_call {
   imattr_buffer reply;
   imattr_status reading; /* NO_MEMORY, REPLY_TOO_LARGE: why reading ended */
   int is_in_flight;
+  int is_kept_back; /* started after a fork: never sent */
   char reason[CURL_ERROR_SIZE];
 } curl_call;
 
 struct imattr_curl_pool {
+  pid_t pid; /* of the process that may send */
   CURLM *multi;
   struct curl_slist *headers;
   curl_call *idle;
   curl_call *all;
   curl_call *taken; /* its reply is with the caller; idle at the next call */
   size_t in_flight;
+  int64_t started_us; /* when the first was that waits to leave; 0: none does */
   imattr_curl_config config;
   char *ca_file;
   char *proxy;
+  int *sockets; /* that libcurl has open */
+  size_t socket_count;
+  size_t socket_room;
 };
+
+/* Is this a child of the process that made the pool? */
+static int is_forked(const imattr_curl_pool *pool) {
+  return pool->pid != getpid();
+}
+
+/* Of the clock that never goes back. */
+static int64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 /* {===== callbacks ===== */
 
@@ -68,6 +99,63 @@ static size_t on_read(char *bytes, size_t size, size_t count, void *from) {
   memcpy(bytes, call->body + call->body_sent, len);
   call->body_sent += len;
   return len;
+}
+
+/* }===== */
+
+/* {===== sockets ===== */
+
+/* Makes room for one more socket. Returns whether there is some. */
+static int reserve_socket(imattr_curl_pool *pool) {
+  size_t room = pool->socket_room == 0 ? 16 : pool->socket_room * 2;
+  int *grown;
+  if (pool->socket_count < pool->socket_room) {
+    return 1;
+  }
+  grown = realloc(pool->sockets, room * sizeof *grown);
+  if (grown == NULL) {
+    return 0;
+  }
+  pool->sockets = grown;
+  pool->socket_room = room;
+  return 1;
+}
+
+/* Opens a socket for libcurl: one that no program started by this process
+** inherits. */
+static curl_socket_t on_socket(void *with, curlsocktype purpose,
+                               struct curl_sockaddr *address) {
+  imattr_curl_pool *pool = with;
+  int made = CURL_SOCKET_BAD;
+  (void)purpose;
+  if (reserve_socket(pool)) {
+    made = socket(address->family, address->socktype | SOCK_CLOEXEC,
+                  address->protocol);
+  }
+  if (made != CURL_SOCKET_BAD) {
+    pool->sockets[pool->socket_count++] = made;
+  }
+  return made;
+}
+
+/* Closes one for libcurl. */
+static int on_close(void *with, curl_socket_t closed) {
+  imattr_curl_pool *pool = with;
+  size_t i = 0;
+  while (i < pool->socket_count && pool->sockets[i] != closed) {
+    i++;
+  }
+  if (i < pool->socket_count) {
+    pool->sockets[i] = pool->sockets[--pool->socket_count];
+  }
+  return close(closed);
+}
+
+/* Closes a child's copies. */
+static void close_sockets(imattr_curl_pool *pool) {
+  while (pool->socket_count > 0) {
+    close(pool->sockets[--pool->socket_count]);
+  }
 }
 
 /* }===== */
@@ -101,6 +189,12 @@ static int set_up(const imattr_curl_pool *pool, curl_call *call) {
          curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, config->timeout_ms) ==
              CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_MAX_S) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket) ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, pool) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) ==
+             CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, pool) == CURLE_OK &&
          /* wait for the first connection to say whether it carries many */
          curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
          curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->reason) ==
@@ -189,6 +283,7 @@ imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
   if (made == NULL) {
     return IMATTR_NO_MEMORY;
   }
+  made->pid = getpid();
   made->config = *config;
   if (copy_text(&made->ca_file, config->ca_file) &&
       copy_text(&made->proxy, config->proxy) && make_headers(made)) {
@@ -212,6 +307,10 @@ void imattr_curl_pool_destroy(imattr_curl_pool *pool) {
   if (pool == NULL) {
     return;
   }
+  if (is_forked(pool)) {
+    close_sockets(pool);
+    return;
+  }
   while (pool->all != NULL) {
     curl_call *call = pool->all;
     pool->all = call->all;
@@ -226,6 +325,7 @@ void imattr_curl_pool_destroy(imattr_curl_pool *pool) {
   curl_slist_free_all(pool->headers);
   free(pool->ca_file);
   free(pool->proxy);
+  free(pool->sockets);
   free(pool);
 }
 
@@ -267,10 +367,28 @@ static imattr_status fill(curl_call *call, const imattr_curl_request *request) {
              : IMATTR_NO_MEMORY;
 }
 
+/* A request that waits for its FORKED alone, without a handle of libcurl's. */
+static imattr_status keep_back(imattr_curl_pool *pool, uint64_t id) {
+  curl_call *made = calloc(1, sizeof *made);
+  if (made == NULL) {
+    return IMATTR_NO_MEMORY;
+  }
+  made->id = id;
+  made->is_in_flight = 1;
+  made->is_kept_back = 1;
+  made->all = pool->all;
+  pool->all = made;
+  pool->in_flight++;
+  return IMATTR_OK;
+}
+
 imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
                                      const imattr_curl_request *request) {
   imattr_status status;
   curl_call *call;
+  if (is_forked(pool)) {
+    return keep_back(pool, request->id);
+  }
   forget_taken(pool);
   call = take_idle(pool);
   if (call == NULL) {
@@ -284,6 +402,9 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
   }
   call->is_in_flight = 1;
   pool->in_flight++;
+  if (pool->started_us == 0) {
+    pool->started_us = now_us();
+  }
   return IMATTR_OK;
 }
 
@@ -395,13 +516,42 @@ static int take_finished(imattr_curl_pool *pool, imattr_curl_reply *reply) {
   return 0;
 }
 
+/* Gives one request in flight back to a child process: what was started before
+** the fork is its parent's, and may arrive. */
+static int take_forked(imattr_curl_pool *pool, imattr_curl_reply *reply) {
+  curl_call *call = pool->all;
+  while (call != NULL && !call->is_in_flight) {
+    call = call->all;
+  }
+  if (call == NULL) {
+    return 0;
+  }
+  call->is_in_flight = 0;
+  pool->in_flight--;
+  memset(reply, 0, sizeof *reply);
+  reply->id = call->id;
+  reply->status = IMATTR_FORKED;
+  reply->may_have_arrived = !call->is_kept_back;
+  reply->body = "";
+  return 1;
+}
+
+/* Has a request that was started waited too long for others' replies? */
+static int is_late(const imattr_curl_pool *pool) {
+  return pool->started_us != 0 && now_us() - pool->started_us > LEAVE_MAX_US;
+}
+
 int imattr_curl_pool_wait(imattr_curl_pool *pool, int timeout_ms,
                           imattr_curl_reply *reply) {
   int running = 0;
+  if (is_forked(pool)) {
+    return take_forked(pool, reply);
+  }
   forget_taken(pool);
-  if (take_finished(pool, reply)) {
+  if (!is_late(pool) && take_finished(pool, reply)) {
     return 1;
   }
+  pool->started_us = 0;
   curl_multi_perform(pool->multi, &running);
   if (take_finished(pool, reply)) {
     return 1;

@@ -49,7 +49,9 @@ typedef struct imattr_curl_pool imattr_curl_pool;
 imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
                                       const imattr_curl_config *config);
 
-/* Breaks off what is in flight and closes every connection. NULL is fine. */
+/* Breaks off what is in flight and closes every connection. In a child process
+** it closes copies of the sockets alone: the connections are its parent's.
+** NULL is fine. */
 void imattr_curl_pool_destroy(imattr_curl_pool *pool);
 
 /* A POST. Host and target come apart: libcurl takes a URL to pieces, byte by
@@ -71,8 +73,8 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
 ** Sends what was started and waits up to `timeout_ms` (negative: until
 ** something happens; 0: not at all) for a reply. A reply that is there already
 ** is taken before anything else is done. 1 and the reply; 0 when none came in
-*time, when nothing is in
-** flight (it then sleeps out the time), or when a signal interrupted.
+** time, when nothing is in flight (it then sleeps out the time), or when a
+** signal interrupted.
 */
 int imattr_curl_pool_wait(imattr_curl_pool *pool, int timeout_ms,
                           imattr_curl_reply *reply);

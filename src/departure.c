@@ -25,14 +25,14 @@ static int64_t take_slot(imattr_engine *engine, imattr_trip *trip,
   trip->slot = -1;
   return pace == NULL ? 0
                       : imattr_pace_take(pace, now_us, engine->config.hold_us,
-                                         &trip->slot);
+                                         &trip->slot, &trip->held_us);
 }
 
 void imattr_engine_give_slot(imattr_engine *engine, imattr_trip *trip,
                              int64_t now_us) {
   imattr_pace *pace = engine->config.lanes[trip->lane].pace;
   if (pace != NULL) {
-    imattr_pace_give(pace, trip->slot, now_us);
+    imattr_pace_give(pace, trip->slot, trip->held_us, now_us);
   }
 }
 

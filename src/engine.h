@@ -56,7 +56,7 @@ typedef struct imattr_engine_config {
   uint64_t seed;         /* of the jitter */
   int is_probing;        /* one request at a time until one was delivered or
                             split: a mistake of set-up costs one request */
-  int is_quiet;          /* results of done updates are only counted */
+  int is_quiet;          /* done, or not sent by a dry run: only counted */
 } imattr_engine_config;
 
 typedef enum imattr_fate {

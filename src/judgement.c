@@ -136,7 +136,8 @@ static void resign(imattr_engine *engine, imattr_trip *trip, int code,
 }
 
 /* Halves a refused batch; a user alone is refused. The vendor refuses a
-** request as a whole, so nothing of it has arrived. A place is reserved. */
+** request as a whole, so nothing of this attempt has arrived; one before it
+** may have. A place is reserved. */
 static void split(imattr_engine *engine, imattr_trip *trip, int code,
                   int64_t now_us) {
   imattr_trip *other;
@@ -148,8 +149,8 @@ static void split(imattr_engine *engine, imattr_trip *trip, int code,
   other = imattr_trips_new(&engine->trips, trip->lane);
   imattr_trip_halve(trip, other);
   trip->failed = 0;
-  trip->may_have_arrived = 0;
   other->sent = trip->sent;
+  other->may_have_arrived = trip->may_have_arrived;
   other->last_code = code;
   imattr_trip_wait(&engine->trips, trip, now_us);
   imattr_trip_wait(&engine->trips, other, now_us);

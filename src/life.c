@@ -140,7 +140,8 @@ static void settle(imattr_engine *engine, imattr_entry *entry, imattr_fate fate,
     imattr_list_append(&engine->queues[next->lane], next);
   }
   engine->counts.fates[fate] += imattr_entry_tickets(entry);
-  if (fate == IMATTR_DONE && engine->config.is_quiet) {
+  if (engine->config.is_quiet &&
+      (fate == IMATTR_DONE || code == IMATTR_DRY_RUN)) {
     imattr_entry_destroy(entry);
     return;
   }

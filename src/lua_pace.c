@@ -10,27 +10,32 @@ imattr_pace *imattr_lua_checkpace(lua_State *L, int index) {
   return imattr_lua_check(L, index, PACE);
 }
 
-/* pace:take(now_us, hold_us) -> slot | nil, until_us */
+/* pace:take(now_us, hold_us) -> slot, held_us | nil, until_us */
 static int l_pace_take(lua_State *L) {
   imattr_pace *pace = imattr_lua_checkpace(L, 1);
   int64_t now_us = imattr_lua_checktime(L, 2);
   int64_t hold_us = imattr_lua_checkint(L, 3, 0, IMATTR_HOLD_US_MAX);
   int slot = -1;
-  int64_t until_us = imattr_pace_take(pace, now_us, hold_us, &slot);
+  int64_t held_us = 0;
+  int64_t until_us = imattr_pace_take(pace, now_us, hold_us, &slot, &held_us);
   if (until_us == 0) {
     lua_pushinteger(L, slot);
-    return 1;
+    imattr_lua_pushint64(L, held_us);
+    return 2;
   }
   lua_pushnil(L);
   imattr_lua_pushint64(L, until_us);
   return 2;
 }
 
-/* pace:give(slot, now_us) */
+/* pace:give(slot, now_us, held_us?) */
 static int l_pace_give(lua_State *L) {
   imattr_pace *pace = imattr_lua_checkpace(L, 1);
   int64_t slot = imattr_lua_checkint(L, 2, -1, IMATTR_RATE_MAX - 1);
-  imattr_pace_give(pace, (int)slot, imattr_lua_checktime(L, 3));
+  int64_t now_us = imattr_lua_checktime(L, 3);
+  imattr_pace_give(pace, (int)slot,
+                   lua_isnoneornil(L, 4) ? 0 : imattr_lua_checktime(L, 4),
+                   now_us);
   return 0;
 }
 

@@ -14,9 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The one thing here that changes outside an object: a signal handler can
+/* The only things here that change outside an object: a signal handler can
 ** reach nothing else. Only the command catches signals. */
 static volatile sig_atomic_t interrupt_count = 0;
+static volatile sig_atomic_t question_count = 0;
 
 /* core.now_us() -> microseconds of the system's monotonic clock, which all
 ** processes of the machine share */
@@ -138,28 +139,46 @@ static void count_interrupt(int number) {
   }
 }
 
-static void handle(void (*handler)(int)) {
+static void count_question(int number) {
+  (void)number;
+  if (question_count < 1000000) {
+    question_count++;
+  }
+}
+
+static void handle(int number, void (*handler)(int)) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask); /* no SA_RESTART: waits end at once */
-  sigaction(SIGINT, &action, NULL);
-  sigaction(SIGTERM, &action, NULL);
+  sigaction(number, &action, NULL);
 }
 
-/* core.catch_interrupts(): SIGINT and SIGTERM are counted from now on */
+/* core.catch_interrupts(): SIGINT and SIGTERM are counted from now on, and so
+** is SIGUSR1, which asks how far things are */
 static int l_catch_interrupts(lua_State *L) {
   (void)L;
   interrupt_count = 0;
-  handle(count_interrupt);
+  question_count = 0;
+  handle(SIGINT, count_interrupt);
+  handle(SIGTERM, count_interrupt);
+  handle(SIGUSR1, count_question);
   return 0;
 }
 
 /* core.release_interrupts(): they end the process again */
 static int l_release_interrupts(lua_State *L) {
   (void)L;
-  handle(SIG_DFL);
+  handle(SIGINT, SIG_DFL);
+  handle(SIGTERM, SIG_DFL);
+  handle(SIGUSR1, SIG_DFL);
   return 0;
+}
+
+/* core.questions() -> how many SIGUSR1 came since catch_interrupts */
+static int l_questions(lua_State *L) {
+  lua_pushinteger(L, question_count);
+  return 1;
 }
 
 /* core.interrupts() -> how many came since catch_interrupts */
@@ -180,6 +199,7 @@ static const luaL_Reg functions[] = {
     {"catch_interrupts", l_catch_interrupts},
     {"release_interrupts", l_release_interrupts},
     {"interrupts", l_interrupts},
+    {"questions", l_questions},
     {NULL, NULL}};
 
 void imattr_lua_open_system(lua_State *L) {

@@ -45,6 +45,7 @@ typedef struct ring {
 } ring;
 
 struct imattr_pace {
+  pid_t pid; /* whose slots it takes: a child process gives none of them back */
   int holders;
   ring *ring;
   int is_shared; /* is the ring mapped (else it is ours) */
@@ -70,6 +71,7 @@ static imattr_status create(imattr_pace **pace, ring *shared, int rate,
     return IMATTR_NO_MEMORY;
   }
   made->is_shared = shared != NULL;
+  made->pid = getpid();
   made->holders = 1;
   made->rate = rate;
   made->mode = mode;
@@ -265,7 +267,7 @@ static int64_t hold_until(const imattr_pace *pace, int64_t now_us,
 }
 
 int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
-                         int *slot) {
+                         int *slot, int64_t *held_us) {
   int64_t gap = gap_us(pace, present_share(pace, now_us));
   int64_t shared_us = load(&pace->ring->next_send_us);
   int64_t next_shared_us = moment(shared_us, now_us);
@@ -276,7 +278,8 @@ int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
   if (next_us > now_us) {
     return next_us;
   }
-  found = claim(pace, now_us, hold_until(pace, now_us, hold_us), &word);
+  *held_us = hold_until(pace, now_us, hold_us);
+  found = claim(pace, now_us, *held_us, &word);
   if (found < 0) {
     return ask_again_us(pace, word, now_us);
   }
@@ -291,9 +294,11 @@ int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
   return 0;
 }
 
-void imattr_pace_give(imattr_pace *pace, int slot, int64_t now_us) {
-  if (slot >= 0 && pace->mode == IMATTR_PACE_STRICT) {
-    store(&pace->ring->free_us[slot], now_us + REST_US);
+void imattr_pace_give(imattr_pace *pace, int slot, int64_t held_us,
+                      int64_t now_us) {
+  if (slot >= 0 && pace->mode == IMATTR_PACE_STRICT && pace->pid == getpid()) {
+    int64_t *word = &pace->ring->free_us[slot];
+    swap(word, held_us == 0 ? load(word) : held_us, now_us + REST_US);
   }
 }
 

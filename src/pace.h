@@ -73,18 +73,22 @@ void imattr_pace_destroy(imattr_pace *pace);
 
 /*
 ** Takes a slot for an attempt that is given up for certain within `hold_us`.
-** Returns 0 and the slot in *slot, or the moment to ask again (always later
-** than `now_us`).
+** Returns 0, the slot in *slot, and in *held_us the moment by which it is free
+** by itself; or the moment to ask again (always later than `now_us`).
 */
 int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
-                         int *slot);
+                         int *slot, int64_t *held_us);
 
 /*
 ** Gives the slot back: the answer came, or the attempt was given up and its
-** socket closed. `now_us` must be read after that. The slot is free one
-** second later.
+** socket closed. `now_us` must be read after that. The slot is free one second
+** later. `held_us` is as take gave it: a process that was stopped for so long
+** that somebody else has the slot by now changes nothing; 0: whoever has it.
+** In a child process of the one that opened the pace nothing happens: the
+** attempt is its parent's, and may still be under way.
 */
-void imattr_pace_give(imattr_pace *pace, int slot, int64_t now_us);
+void imattr_pace_give(imattr_pace *pace, int slot, int64_t held_us,
+                      int64_t now_us);
 
 /*
 ** The server says "too fast": from now on 0.7 of the present pace, creeping

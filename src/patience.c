@@ -75,7 +75,7 @@ static int64_t pause_us(imattr_patience *patience) {
 
 void imattr_patience_fault(imattr_patience *patience, int64_t now_us) {
   int was_out = imattr_patience_is_out(patience);
-  int64_t end_us;
+  int64_t gate_us, end_us;
   if (patience->faults == 0) {
     patience->since_us = now_us;
   }
@@ -85,11 +85,12 @@ void imattr_patience_fault(imattr_patience *patience, int64_t now_us) {
     return; /* what flew before the outage was seen is no probe */
   }
   patience->probes += was_out != 0;
-  patience->gate_us = now_us + pause_us(patience);
+  gate_us = now_us + pause_us(patience);
   end_us = patience->since_us + patience->outage_max_us;
-  if (now_us < end_us && patience->gate_us > end_us) {
-    patience->gate_us = end_us; /* one last look before the run gives up */
+  if (now_us < end_us && gate_us > end_us) {
+    gate_us = end_us; /* one last look before the run gives up */
   }
+  imattr_patience_hold(patience, gate_us); /* a longer hold stands */
 }
 
 void imattr_patience_answered(imattr_patience *patience) {

@@ -54,6 +54,7 @@
   X(DEADLINE, "the run's deadline passed before this user's turn")             \
   X(INTERRUPTED, "the run was interrupted before this user's turn")            \
   X(SOURCE_FAILED, "the source of users failed before this user's turn")       \
+  X(FORKED, "the client was made before a fork, by another process")           \
   X(DRY_RUN, "a dry run sends nothing")                                        \
   /* the shared slot ring */                                                   \
   X(PACE_FILE, "the shared slot ring cannot be opened")                        \

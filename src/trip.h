@@ -37,7 +37,8 @@ typedef struct imattr_trip {
   int may_have_arrived; /* could the vendor have acted on any attempt? */
   int last_code;
   int slot;
-  int64_t due_us; /* WAITING: not before */
+  int64_t held_us; /* by then the slot is free by itself */
+  int64_t due_us;  /* WAITING: not before */
 } imattr_trip;
 
 typedef struct imattr_trips {

@@ -22,34 +22,17 @@
 /* Base64 of a SHA-256 MAC, with its closing NUL. */
 #define MAC_SIZE 45
 
-struct imattr_key {
-  size_t len;
-  char text[IMATTR_KEY_LEN_MAX];
-};
-
 /* {===== keys ===== */
 
 imattr_status imattr_key_create(imattr_key **key, const char *text,
                                 size_t len) {
-  imattr_key *made;
-  if (len == 0 || len > IMATTR_KEY_LEN_MAX) {
-    return IMATTR_BAD_KEY;
-  }
-  made = malloc(sizeof *made);
-  if (made == NULL) {
-    return IMATTR_NO_MEMORY;
-  }
-  made->len = len;
-  memcpy(made->text, text, len);
-  *key = made;
-  return IMATTR_OK;
+  return len == 0 || len > IMATTR_KEY_LEN_MAX
+             ? IMATTR_BAD_KEY
+             : imattr_secret_create(key, text, len);
 }
 
 void imattr_key_destroy(imattr_key *key) {
-  if (key != NULL) {
-    OPENSSL_cleanse(key, sizeof *key);
-    free(key);
-  }
+  imattr_secret_destroy(key);
 }
 
 static int is_space(char byte) {
@@ -132,18 +115,24 @@ static imattr_status signed_lines(const imattr_usersig_fields *fields,
   return status == IMATTR_OK ? imattr_buffer_text(out, "\n") : status;
 }
 
-/* Writes the base64 MAC of the fields and a NUL. OK; NO_MEMORY; CRYPTO. */
+/* Writes the base64 MAC of the fields and a NUL. OK; NO_MEMORY; CRYPTO;
+** FORKED. */
 static imattr_status write_mac(const imattr_key *key,
                                const imattr_usersig_fields *fields,
                                char mac[MAC_SIZE]) {
   unsigned char digest[EVP_MAX_MD_SIZE];
+  size_t key_len;
+  const char *text = imattr_secret_bytes(key, &key_len);
   imattr_buffer lines;
   imattr_status status;
+  if (key_len == 0) { /* wiped: this is a child of the key's process */
+    return IMATTR_FORKED;
+  }
   imattr_buffer_init(&lines);
   status = signed_lines(fields, &lines);
-  if (status == IMATTR_OK && HMAC(EVP_sha256(), key->text, (int)key->len,
-                                  (const unsigned char *)lines.data, lines.len,
-                                  digest, NULL) == NULL) {
+  if (status == IMATTR_OK &&
+      HMAC(EVP_sha256(), text, (int)key_len, (const unsigned char *)lines.data,
+           lines.len, digest, NULL) == NULL) {
     status = IMATTR_CRYPTO;
   }
   if (status == IMATTR_OK) {

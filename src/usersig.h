@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "secret.h"
 
 #pragma GCC visibility push(hidden)
 
@@ -35,8 +36,8 @@ typedef struct imattr_usersig_fields {
   size_t userbuf_len;
 } imattr_usersig_fields;
 
-/* A key in memory of its own. Opaque; wiped when destroyed. */
-typedef struct imattr_key imattr_key;
+/* A key: a secret. */
+typedef imattr_secret imattr_key;
 
 /*
 ** Copies a key of 1 to IMATTR_KEY_LEN_MAX bytes.
@@ -56,7 +57,7 @@ void imattr_key_destroy(imattr_key *key);
 
 /*
 ** Appends the UserSig. OK; NOT_UTF8 or NUL_BYTE for such an identifier;
-** NO_MEMORY; CRYPTO.
+** NO_MEMORY; CRYPTO; FORKED where the key was wiped for a child process.
 */
 imattr_status imattr_usersig_sign(const imattr_key *key,
                                   const imattr_usersig_fields *fields,

@@ -1,10 +1,12 @@
 -- client: what a program holds: an app's account at the vendor, and the calls it can make.
 
+local batcher = require "imattr.batcher"
 local commands = require "imattr.commands"
 local core = require "imattr.core"
 local errors = require "imattr.errors"
 local hosts = require "imattr.hosts"
 local options = require "imattr.options"
+local redact = require "imattr.redact"
 local signature = require "imattr.signature"
 local world = require "imattr.world"
 
@@ -17,7 +19,7 @@ Client.__name = "imattr.client"
 
 --- Never shows more than the app and the host.
 function Client:__tostring()
-  local app = ("%.0f at %s"):format(self._options.sdkappid, self._hosts.host)
+  local app = ("%.0f at %s"):format(self._options.sdkappid, redact.text(self._hosts.host))
   return ("imattr.client (%s)"):format(self._is_closed and "closed" or app)
 end
 
@@ -33,7 +35,8 @@ local function check_names(names)
   local list = {}
   for index, name in pairs(names) do
     if type(name) ~= "string" or #name < 1 or #name > 50 then
-      error(("attr_names[%s]: wants a string of 1 to 50 bytes"):format(tostring(index)), 3)
+      error(("attr_names[%s]: wants a string of 1 to 50 bytes"):format(
+        redact.text(tostring(index))), 3)
     end
     list[#list + 1] = name
   end
@@ -76,6 +79,7 @@ function client.new(given, around)
     _paces = {},
     _runs = setmetatable({}, { __mode = "k" }), -- a coroutine left for good is no run
     _names = names,
+    _pid = core.getpid(), -- a child process has the same sockets and slots, and must use neither
     _is_proven = false, -- has the vendor taken a request, and so the set-up?
   }, Client)
 end
@@ -224,6 +228,16 @@ end
 function Client:get_attr_name()
   check_open(self)
   return commands.get_attr_name(self)
+end
+
+--- Opens a batcher, inside nginx: it joins single updates of many requests into full batches. Once
+--- per worker: in init_worker_by_lua.
+---@param given imattr.batcher.Options?
+---@return imattr.Batcher?
+---@return imattr.Error? err code SPOOL
+function Client:batcher(given)
+  check_open(self)
+  return batcher.new(self, given)
 end
 
 --- The report of the last set_attr, remove_attr or get_attr: also after one that raised.

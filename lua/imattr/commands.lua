@@ -4,6 +4,7 @@ local core = require "imattr.core"
 local errors = require "imattr.errors"
 local options = require "imattr.options"
 local pump = require "imattr.pump"
+local redact = require "imattr.redact"
 local report = require "imattr.report"
 local source = require "imattr.source"
 local wire = require "imattr.wire"
@@ -19,22 +20,27 @@ local NAMES_MAX = 10
 
 ---@class imattr.Call
 ---@field on_result fun(result: imattr.Result)? sees the fate of every update
+---@field on_failure fun(result: imattr.Result)? sees those that are not done; in a dry run those
+---  that would not be sent: where on_result is not given as well, it costs less
 ---@field on_progress fun(progress: imattr.Progress)? about ten times a second
 ---@field should_stop fun(): boolean? true ends the run: what is on its way is waited for
 ---@field deadline_ms integer? as the option
 ---@field failures_max integer? as the option
 ---@field dry_run boolean? screens and counts, sends nothing
+---@field on_user fun(account: string, attrs: { [string]: string })? of get_attr: takes each user as
+---  the answer comes, and none is kept
 
-local CALL_TYPES = { on_result = "function", on_progress = "function", should_stop = "function",
-  dry_run = "boolean", deadline_ms = "option", failures_max = "option" }
-local CALL_NAMES = { "on_result", "on_progress", "should_stop", "dry_run", "deadline_ms",
-  "failures_max" }
+local CALL_TYPES = { on_result = "function", on_failure = "function", on_progress = "function",
+  should_stop = "function", dry_run = "boolean", deadline_ms = "option", failures_max = "option",
+  on_user = "function" }
+local CALL_NAMES = { "on_result", "on_failure", "on_progress", "should_stop", "dry_run",
+  "deadline_ms", "failures_max", "on_user" }
 
 local function call_problem(name, value)
   local wanted = CALL_TYPES[name]
   if not wanted then
     local near = options.nearest(tostring(name), CALL_NAMES)
-    return ("unknown option of a call: %s%s"):format(tostring(name),
+    return ("unknown option of a call: %s%s"):format(redact.text(tostring(name)),
       near and (" (did you mean %s?)"):format(near) or "")
   elseif wanted == "option" then
     return options.problem(options.find(name), value)
@@ -64,47 +70,59 @@ end
 
 -- {===== runs =====
 
-local function new_engine(client, command, pace, call)
-  local given = client._options
-  local limits = wire.limits[given.service]
+--- The engine of a run.
+---@param client imattr.Client
+---@param lanes { shape: string, path: string, pace: table? }[] one or several commands
+---@param given { deadline_ms: integer, queue_max: integer, in_flight_max: integer,
+---  probing: boolean, quiet: boolean }
+---@return table
+function commands.new_engine(client, lanes, given)
+  local options_given = client._options
+  local limits = wire.limits[options_given.service]
   return core.engine {
-    lanes = { { shape = command.shape, pace = pace } },
+    lanes = lanes,
     names = client._names,
     account_bytes_max = limits.account_bytes_max,
     value_bytes_max = limits.value_bytes_max,
-    users_max = command.shape == "whole" and 1 or wire.USERS_MAX,
+    users_max = lanes[1].shape == "whole" and 1 or wire.USERS_MAX,
     body_bytes_max = BODY_BYTES_MAX,
     queue_max = given.queue_max,
     in_flight_max = given.in_flight_max,
-    attempts_max = given.attempts_max,
-    hold_us = given.timeout_ms * 1000,
-    deadline_us = call.deadline_ms > 0 and client._world.now_us() + call.deadline_ms * 1000 or 0,
-    outage_max_us = given.patience_ms * 1000,
+    attempts_max = options_given.attempts_max,
+    hold_us = options_given.timeout_ms * 1000,
+    deadline_us = given.deadline_ms > 0 and client._world.now_us() + given.deadline_ms * 1000 or 0,
+    outage_max_us = options_given.attempts_max > 1 and options_given.patience_ms * 1000 or 0,
     seed = client._world.random_u32(),
-    probing = not call.dry_run and not client._is_proven,
-    quiet = call.on_result == nil,
+    probing = given.probing,
+    quiet = given.quiet,
   }
 end
 
--- Where a run's requests go. The part before the random number is made once per UserSig.
-local function new_addresses(client, command)
-  local signature, prefix, latest = client._signature, nil, nil
+--- Where a run's requests go. The part before the random number is made once per UserSig and lane.
+---@param client imattr.Client
+---@param lanes { path: string }[]
+---@return { of: function, back: function }
+function commands.new_addresses(client, lanes)
+  local signature, latest = client._signature, nil
   local hosts, random_u32, now_us = client._hosts, client._world.random_u32, client._world.now_us
+  local prefixes = {} -- lane -> target up to the random number
   local signed = {} -- id -> the UserSig that the request on its way carries
   local bases = {} -- id -> the host it goes to
   local addresses = {}
 
   local function set_usersig(usersig)
     latest = usersig
-    prefix = wire.target(client._options.service, command.path, {
-      sdkappid = client._options.sdkappid,
-      identifier = client._options.identifier,
-      usersig = usersig,
-    })
+    for lane, command in ipairs(lanes) do
+      prefixes[lane] = wire.target(client._options.service, command.path, {
+        sdkappid = client._options.sdkappid,
+        identifier = client._options.identifier,
+        usersig = usersig,
+      })
+    end
   end
 
   -- Host and target of a request; nil and an error when no UserSig can be made.
-  function addresses.of(id)
+  function addresses.of(id, lane)
     local usersig, err = signature:get()
     if not usersig then
       return nil, err
@@ -114,7 +132,7 @@ local function new_addresses(client, command)
     end
     signed[id] = usersig
     bases[id] = hosts:pick(now_us())
-    return bases[id], prefix .. random_u32()
+    return bases[id], prefixes[lane] .. random_u32()
   end
 
   -- A request is back. Its UserSig may have been refused; or its host may be a stranger, and then
@@ -135,6 +153,9 @@ end
 
 -- The slots and the way out of a run: pace and transport; or nil, nil and an error.
 local function new_way(client, command, call)
+  if client._pid ~= core.getpid() then
+    return nil, nil, errors.world("FORKED")
+  end
   if call.dry_run then
     return nil, require("imattr.transport.dry").new()
   end
@@ -156,9 +177,16 @@ local function new_run(client, command, call, on_delivered)
   if not transport then
     return nil, err
   end
-  local addresses = new_addresses(client, command)
+  local lanes = { { shape = command.shape, path = command.path, pace = pace } }
+  local addresses = commands.new_addresses(client, lanes)
   return {
-    engine = new_engine(client, command, pace, call),
+    engine = commands.new_engine(client, lanes, {
+      deadline_ms = call.deadline_ms,
+      queue_max = client._options.queue_max,
+      in_flight_max = client._options.in_flight_max,
+      probing = not call.dry_run and not client._is_proven,
+      quiet = call.on_result == nil,
+    }),
     transport = transport,
     now_us = client._world.now_us,
     address = call.dry_run and function() return "", "" end or addresses.of,
@@ -230,6 +258,9 @@ local function refusal_error(failure)
     failure.message), class = "caller", vendor_code = tonumber(failure.code) }
 end
 
+-- A question about the app is answered within this, or not at all: two waits after 70050.
+local ASK_MS = 150000
+
 -- Sends one request that names no user. Returns the reply's object, or nil and an error.
 local function ask(client, name, body)
   local object
@@ -241,7 +272,8 @@ local function ask(client, name, body)
     end
   end
   local last = client._last_report
-  local call = { deadline_ms = client._options.deadline_ms, failures_max = 1 }
+  local given_ms = client._options.deadline_ms
+  local call = { deadline_ms = given_ms > 0 and given_ms or ASK_MS, failures_max = 1 }
   local written, err = run_command(client, name, next_update, call, function(reply)
     object = reply
   end)
@@ -255,7 +287,7 @@ end
 local function check_index(index, name)
   if type(index) ~= "string" or not index:match("^%d$") then
     error(("set_attr_name: index %s, wants a string from \"0\" to \"9\""):format(
-      tostring(index)), 3)
+      redact.text(tostring(index))), 3)
   end
   if type(name) ~= "string" or #name < 1 or #name > 50 then
     error(("set_attr_name: the name at %q: wants a string of 1 to 50 bytes"):format(index), 3)
@@ -331,6 +363,9 @@ end
 ---@return imattr.Error?
 function commands.update(client, name, users, call)
   local checked = check_call(client, call)
+  if checked.on_user then
+    error("on_user: for get_attr alone; the fate of an update goes to on_result", 2)
+  end
   local given = source.of_users(users, name)
   local ok, err = preflight(client, checked)
   if not ok then
@@ -344,10 +379,13 @@ function commands.get_attr(client, accounts, call)
   local checked = check_call(client, call)
   local given = source.of_accounts(accounts)
   local attributes = {}
+  local take = checked.on_user or function(account, attrs)
+    attributes[account] = attrs
+  end
   local written, err = run_command(client, "get_attr", given, checked, function(object)
     for _, user in ipairs(type(object.UserAttrs) == "table" and object.UserAttrs or {}) do
       if type(user) == "table" and type(user.To_Account) == "string" then
-        attributes[user.To_Account] = type(user.Attrs) == "table" and user.Attrs or {}
+        take(user.To_Account, type(user.Attrs) == "table" and user.Attrs or {})
       end
     end
   end)

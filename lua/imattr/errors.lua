@@ -1,6 +1,7 @@
 -- errors: the table that comes back as the second value when the world says no.
 
 local core = require "imattr.core"
+local redact = require "imattr.redact"
 
 local errors = {}
 
@@ -34,15 +35,20 @@ local WORLD = {
   INTERRUPTED = { "interrupted", "send the rest in another call" },
   SOURCE_FAILED = { "input", "mend the source and send the rest in another call" },
   STOPPED = { "interrupted", "send the rest in another call" },
+  FORKED = { "setup", "make a new client in this one" },
   PACE_FILE = { "setup", 'give pace_scope = "process", or room in /dev/shm' },
   PACE_FOREIGN = { "setup", 'remove it, or give pace_scope = "process"' },
   BAD_KEY = { "setup", "give the key of the app, as the console shows it" },
   KEY_FILE = { "setup", "check the path and the rights of key_file" },
 }
 
+-- What ends a run here, whatever the host.
+local WITHOUT_PLACE = { DEADLINE = true, INTERRUPTED = true, FORKED = true }
+
 ---@param fields { code: string, message: string, class: string, vendor_code: integer? }
 ---@return imattr.Error
 function errors.new(fields)
+  fields.message = redact.text(fields.message)
   return setmetatable(fields, Error)
 end
 
@@ -61,7 +67,7 @@ function errors.world(code, where, why)
   local known = WORLD[code] or { "setup" }
   local status = core.statuses[code]
   local message = status and status.message or code
-  where = code ~= "DEADLINE" and code ~= "INTERRUPTED" and where or nil
+  where = not WITHOUT_PLACE[code] and where or nil
   message = (where and where .. ": " or "") .. message
   message = message .. (why and " (" .. why .. ")" or "")
   if known[2] then

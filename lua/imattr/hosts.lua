@@ -12,6 +12,9 @@ local hosts = {}
 -- with each try that fails.
 local FAULTS_MAX = 2
 local PAUSE_MIN_US = 1000000
+
+-- A try of which nothing is heard (its run was broken off) is over after this.
+local TRIAL_MAX_US = 130000000
 local PAUSE_MAX_US = 60000000
 
 -- Statuses that are a host's fault, or its network's.
@@ -103,8 +106,10 @@ end
 function Hosts:pick(now_us)
   local soonest
   for _, host in ipairs(self._list) do
-    if not host.is_down or not host.is_tried and now_us >= host.until_us then
-      host.is_tried = host.is_down
+    if not host.is_down then
+      return host.url
+    elseif now_us >= host.until_us and now_us >= (host.trial_until_us or 0) then
+      host.trial_until_us = now_us + TRIAL_MAX_US
       return host.url
     end
     if not soonest or host.until_us < soonest.until_us then
@@ -129,7 +134,7 @@ end
 ---@param now_us integer
 function Hosts:back(base, status, now_us)
   local host = self._by_url[base]
-  host.is_tried = false
+  host.trial_until_us = nil
   if not FAULTS[status] then
     host.faults, host.is_down, host.is_untrusted = 0, false, false
     return

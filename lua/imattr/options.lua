@@ -1,6 +1,8 @@
 -- options: every option of a client in one table. It checks the arguments of imattr.new, feeds the
 -- command's help, and the README's table is compared with it.
 
+local redact = require "imattr.redact"
+
 local options = {}
 
 ---@class imattr.Option
@@ -135,7 +137,7 @@ local function show(option, value)
   if option.secret or type(value) ~= "string" and type(value) ~= "number" then
     return "a " .. type(value)
   end
-  return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  return type(value) == "string" and ("%q"):format(redact.text(value)) or tostring(value)
 end
 
 local function range_problem(option, value)
@@ -157,7 +159,7 @@ local function choice_problem(option, value)
       return nil
     end
   end
-  return ("%s: %q is none of %s%s"):format(option.name, value,
+  return ("%s: %s is none of %s%s"):format(option.name, show(option, value),
     table.concat(option.choices, ", "), did_you_mean(value, option.choices))
 end
 
@@ -191,7 +193,8 @@ function options.check(given, names, level)
   end
   for name, value in pairs(given) do
     if not is_allowed[name] then
-      error(("unknown option: %s%s"):format(tostring(name), did_you_mean(name, allowed)), level + 1)
+      error(("unknown option: %s%s"):format(redact.text(tostring(name)),
+        did_you_mean(name, allowed)), level + 1)
     end
     local problem = options.problem(by_name[name], value)
     if problem then

@@ -19,8 +19,8 @@ local LOOK_US = 1000
 ---@field push fun(most: integer): boolean, any pushes up to so many updates: true; false at the end
 ---  of the source; false and an error value when the source failed
 ---@field now_us fun(): integer
----@field address fun(id: integer): string?, string|imattr.Error host and target of a request; nil
----  and why when it cannot be signed
+---@field address fun(id: integer, lane: integer, users: integer, attempt: integer): string?,
+---  string|imattr.Error host and target of a request; nil and why when it cannot be signed
 ---@field on_reply fun(reply: imattr.Reply, verdict: imattr.Verdict) sees every reply first
 ---@field on_results fun() takes the engine's results; called whenever there may be some
 ---@field on_progress fun()?
@@ -29,6 +29,7 @@ local LOOK_US = 1000
 ---@field failure { raised: any }? what the source raised; filled by the pump
 ---@field error imattr.Error? why a request could not be signed; filled by the pump
 ---@field has_more boolean does the source have more? Filled by the pump
+---@field pid integer of the process that runs it; filled by the pump
 
 -- Pushes as many updates as the engine wants, so that a batch is ready for the next slot.
 local function fill(run)
@@ -49,13 +50,14 @@ end
 local function send(run)
   local engine, transport, now_us = run.engine, run.transport, run.now_us()
   while true do
-    local answer, id, _, body, _, _, body_len = engine:next(now_us, transport.borrows)
+    local answer, id, lane, body, users, attempt, body_len = engine:next(now_us, transport.borrows)
     if answer ~= "ready" then
       return answer, id
     end
-    local base, target = run.address(id)
+    local base, target = run.address(id, lane, users, attempt)
     if base then
       transport:start(id, base, target, body, body_len)
+      run.look_us = 0 -- it leaves with the next wait, which must not wait for the source
     else
       run.error = target
       engine:feed(id, run.now_us(), "skip", core.statuses.STOPPED.code)
@@ -64,8 +66,10 @@ local function send(run)
   end
 end
 
--- Hands a reply's meaning to the engine.
-local function receive(run, reply)
+--- Hands a reply's meaning to the engine.
+---@param run imattr.Run
+---@param reply imattr.Reply
+function pump.receive(run, reply)
   if reply.status == "DRY_RUN" then
     run.engine:feed(reply.id, run.now_us(), "skip", core.statuses.DRY_RUN.code)
     return
@@ -106,7 +110,7 @@ local function wait(run, now_us, timeout_us)
   run.look_us = now_us + LOOK_US
   local reply = run.transport:wait(timeout_us)
   if reply then
-    receive(run, reply)
+    pump.receive(run, reply)
     run.look_us = 0 -- there may be more
   end
 end
@@ -119,15 +123,24 @@ local function report_progress(run)
   end
 end
 
--- Stops a run that the caller no longer wants.
+-- Stops a run that the caller no longer wants, and one that went on in a child process: a callback
+-- or the source may have forked.
 local function heed_stop(run)
+  local pid = core.getpid()
+  run.pid = run.pid or pid
+  if run.pid ~= pid then
+    run.engine:stop(core.statuses.FORKED.code)
+  end
   if run.should_stop and not run.engine:stop_code() and run.should_stop() then
     run.engine:stop(core.statuses.INTERRUPTED.code)
   end
 end
 
--- Sends and receives once; what may be waited for is `until_us` or what the engine says.
-local function turn(run, until_us)
+--- Sends and receives once; waits at most until `until_us`, or until what the engine says.
+---@param run imattr.Run
+---@param until_us integer?
+---@return string answer the engine's: "wait", or "idle", and then nothing was waited for
+function pump.turn(run, until_us)
   heed_stop(run)
   local answer, engine_us = send(run)
   run.on_results() -- of a deadline
@@ -151,7 +164,7 @@ end
 function pump.tend(run, time_us)
   local until_us = run.now_us() + time_us
   repeat
-    local answer = turn(run, until_us)
+    local answer = pump.turn(run, until_us)
   until answer == "idle" or run.now_us() >= until_us
   return not run.engine:stop_code()
 end
@@ -165,7 +178,7 @@ function pump.run(run)
     if not run.engine:stop_code() then
       fill(run)
     end
-    local answer = turn(run)
+    local answer = pump.turn(run)
   until answer == "idle" and (not run.has_more or run.engine:stop_code())
 end
 

@@ -82,6 +82,9 @@ function report.new(run, call, where, rate)
         failures_more = failures_more + 1
       end
       open_code = is_open(result) and result.code or open_code
+      if call.on_failure then
+        call.on_failure(result)
+      end
     end
     if call.on_result then
       call.on_result(result)

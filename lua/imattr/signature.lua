@@ -1,4 +1,7 @@
 -- signature: a client's UserSig: made once, used again, renewed before it expires.
+--
+-- Programs print tables, clients too, with all that is in them. So no secret is in a field: a
+-- function holds them, which nothing calls but this module.
 
 local errors = require "imattr.errors"
 local usersig = require "imattr.usersig"
@@ -11,7 +14,13 @@ local RENEW_AT = 0.8
 -- A clock further off than this is corrected by the reply's Date.
 local SKEW_MIN_S = 60
 
+---@class imattr.Signature.Secrets
+---@field signer table? holds the key
+---@field source string|fun(): string? a UserSig that somebody else made
+---@field text string? the UserSig in use
+
 ---@class imattr.Signature
+---@field _secrets fun(): imattr.Signature.Secrets
 local Signature = {}
 Signature.__index = Signature
 
@@ -41,22 +50,22 @@ function signature.new(given, time_s)
   if not ok then
     return nil, err
   end
-  local self = setmetatable({
+  local secrets = { source = given.usersig }
+  if not given.usersig then
+    secrets.signer, err = usersig.signer(given.key, given.key_file)
+    if not secrets.signer then
+      return nil, err
+    end
+  end
+  return setmetatable({
+    _secrets = function() return secrets end,
     _sdkappid = given.sdkappid,
     _identifier = given.identifier,
     _expire_s = given.usersig_expire_s,
-    _source = given.usersig,
     _time_s = time_s,
     _skew_s = 0,
     _renew_at = 0,
   }, Signature)
-  if not given.usersig then
-    self._signer, err = usersig.signer(given.key, given.key_file)
-    if not self._signer then
-      return nil, err
-    end
-  end
-  return self
 end
 
 -- When a UserSig that somebody else made should be asked for again.
@@ -66,18 +75,19 @@ local function renewal_of(text)
 end
 
 function Signature:_make(now_s)
-  if self._signer then
-    local text, code, message = self._signer:sign(self._sdkappid, self._identifier, now_s,
+  local secrets = self._secrets()
+  if secrets.signer then
+    local text, code, message = secrets.signer:sign(self._sdkappid, self._identifier, now_s,
       self._expire_s)
     if not text then
       return nil, errors.new { code = code, message = "identifier: " .. message, class = "setup" }
     end
     return text, now_s + RENEW_AT * self._expire_s
   end
-  if type(self._source) == "string" then
-    return self._source, math.huge
+  if type(secrets.source) == "string" then
+    return secrets.source, math.huge
   end
-  local text, reason = self._source()
+  local text, reason = secrets.source()
   if type(text) ~= "string" then
     return nil, errors.new { code = "NO_USERSIG", class = "setup", message =
       "usersig: the function returned no string: " .. tostring(reason or type(text)) }
@@ -90,14 +100,15 @@ end
 ---@return imattr.Error? err
 function Signature:get()
   local now_s = self._time_s() + self._skew_s
-  if not self._text or now_s >= self._renew_at then
+  local secrets = self._secrets()
+  if not secrets.text or now_s >= self._renew_at then
     local text, renew_at = self:_make(now_s)
     if not text then
       return nil, renew_at
     end
-    self._text, self._renew_at = text, renew_at
+    secrets.text, self._renew_at = text, renew_at
   end
-  return self._text
+  return secrets.text
 end
 
 --- The vendor refused the UserSig that a request carried: the next `get` makes another, by the
@@ -105,21 +116,23 @@ end
 ---@param used string the UserSig refused
 ---@param server_s integer? seconds since 1970 by the reply's Date
 function Signature:renew(used, server_s)
-  if used ~= self._text then
+  local secrets = self._secrets()
+  if used ~= secrets.text then
     return
   end
-  self._text = nil
+  secrets.text = nil
   local skew_s = server_s and server_s - self._time_s() or 0
   self._skew_s = math.abs(skew_s) >= SKEW_MIN_S and skew_s or 0
 end
 
 --- Wipes the key.
 function Signature:close()
-  if self._signer then
-    self._signer:close()
-    self._signer = nil
+  local secrets = self._secrets()
+  if secrets.signer then
+    secrets.signer:close()
+    secrets.signer = nil
   end
-  self._text, self._source = nil, nil
+  secrets.text, secrets.source = nil, nil
 end
 
 return signature

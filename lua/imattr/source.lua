@@ -95,7 +95,8 @@ end
 
 local function iterator_pusher(engine, next_update, on_invalid, tend)
   local push, call = engine.push, pcall
-  return function(most)
+  local is_left, left = false, nil -- an update that came when the run had been stopped
+  local function push_some(most)
     for _ = 1, most do
       local ok, account, attrs = call(next_update, tend)
       if not ok then
@@ -105,12 +106,21 @@ local function iterator_pusher(engine, next_update, on_invalid, tend)
         return false
       end
       local ticket, code, message, invalid = push(engine, 1, account, attrs)
-      if not ticket then
+      if code == "FULL" then
+        is_left, left = true, account
+        return true
+      elseif not ticket then
         on_invalid(invalid, account, code, message)
       end
     end
     return true
   end
+  local function rest()
+    local was_left = is_left
+    is_left = false
+    return was_left, left
+  end
+  return push_some, rest
 end
 
 --- A function that pushes updates of a source into an engine, for the pump.

@@ -3,6 +3,7 @@
 local cjson = require("cjson").new()
 local core = require "imattr.core"
 local errors = require "imattr.errors"
+local redact = require "imattr.redact"
 
 local usersig = {}
 
@@ -31,7 +32,7 @@ local function check_fields(fields)
     if FIELDS[name] ~= type(value) then
       local wanted = FIELDS[name] and ("a %s, wants a %s"):format(type(value), FIELDS[name])
         or "unknown field"
-      error(("usersig.sign: %s: %s"):format(tostring(name), wanted), 3)
+      error(("usersig.sign: %s: %s"):format(redact.text(tostring(name)), wanted), 3)
     end
   end
   if not fields.sdkappid or not fields.identifier then
@@ -142,7 +143,7 @@ local function check_check(check)
   for name, value in pairs(check or {}) do
     if CHECKS[name] ~= type(value) then
       error(("usersig.open: %s: a %s, wants key (a string) and now (a number)"):format(
-        tostring(name), type(value)), 3)
+        redact.text(tostring(name)), type(value)), 3)
     end
   end
 end

@@ -4,6 +4,7 @@ local cjson = require("cjson").new()
 local codes = require "imattr.codes"
 local core = require "imattr.core"
 local errors = require "imattr.errors"
+local redact = require "imattr.redact"
 
 local wire = {}
 
@@ -147,24 +148,12 @@ end
 ---@field object table? the reply's JSON, when delivered
 ---@field info string? the vendor's or the transport's words
 
--- A run of letters as long as this in somebody else's text may be a UserSig that it echoes: those
--- seen have 188 letters and more.
-local SECRET_LEN_MIN = 80
-
--- A word after "usersig=" goes whatever its length.
-local USERSIG = "([Uu][Ss][Ee][Rr][Ss][Ii][Gg]=)[%w*_%%-]+"
-
-local function redact(word)
-  return #word >= SECRET_LEN_MIN and "REDACTED" or word
-end
-
 -- One line of somebody else's text, without a UserSig, cut.
 local function clean(text)
   if type(text) ~= "string" or text == "" then
     return nil
   end
-  local shown = text:gsub(USERSIG, "%1REDACTED"):gsub("[%w*_%%-]+", redact)
-  return (shown:sub(1, INFO_BYTES_MAX):gsub("%c", " "))
+  return (redact.text(text):sub(1, INFO_BYTES_MAX):gsub("%c", " "))
 end
 
 local function world(kind, name, reply, info)
@@ -180,7 +169,7 @@ end
 local function of_transport(reply)
   local name = reply.status
   local kind = "retry"
-  if name == "TLS" then
+  if name == "TLS" or name == "FORKED" then
     kind = "stop"
   elseif name == "REPLY_TOO_LARGE" then
     kind = "give_up"
@@ -200,8 +189,8 @@ local function of_http(reply)
   return world(kind, "HTTP_STATUS", reply, "HTTP status " .. status)
 end
 
-local KINDS = { retry = "retry", rate = "slow_down", hold = "hold_off", resign = "resign", user = "split",
-  caller = "stop", permission = "stop", setup = "stop" }
+local KINDS = { retry = "retry", rate = "slow_down", hold = "hold_off", resign = "resign",
+  user = "split", caller = "stop", permission = "stop", setup = "stop" }
 
 local function of_refusal(object)
   local code = object.ErrorCode

@@ -12,13 +12,29 @@ local world = {}
 ---@field pace fun(rate: integer, mode: string, name: string?): table?, string?, string?
 ---@field transport fun(settings: table): table?, string?
 
--- Raises inside nginx, where libcurl would hold the worker.
+-- Where nginx lets Lua wait for a socket.
+local PHASES = { rewrite = true, server_rewrite = true, access = true, content = true, timer = true,
+  preread = true, ssl_cert = true, ssl_session_fetch = true, ssl_client_hello = true }
+
+--- May Lua wait here, inside nginx?
+---@return boolean
+function world.may_wait()
+  local ngx = rawget(_G, "ngx")
+  return PHASES[ngx.get_phase()] or false
+end
+
+-- Inside nginx libcurl would hold the worker: there it is cosockets. Raises where nginx has none.
 local function transport(settings)
-  if rawget(_G, "ngx") then
-    error("imattr: nothing is sent from inside nginx yet: waiting would stop the worker; "
-      .. "run this call in a script", 0)
+  local ngx = rawget(_G, "ngx")
+  if not ngx then
+    return require("imattr.transport.curl").new(settings)
   end
-  return require("imattr.transport.curl").new(settings)
+  local phase = ngx.get_phase()
+  if not PHASES[phase] then
+    error(("imattr: nothing can be sent in the %s phase; call it in rewrite, access, content or "
+      .. "from a timer (ngx.timer.at)"):format(phase), 0)
+  end
+  return require("imattr.transport.cosocket").new(settings)
 end
 
 ---@type imattr.World

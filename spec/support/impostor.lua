@@ -6,7 +6,8 @@
 --   server:requests()    since `says`: { method, uri, args, body, headers, version, connection }
 --   server.endpoint   server.port   server.pid   server:stop()
 --
--- A reply: status (200), body (""), headers, delay_s, cut = "before" or "within" the answer.
+-- A reply: status (200), body (""), headers, delay_s, cut = "before" or "within" the answer;
+-- $request_uri and $usersig in body and headers become what it was asked for.
 -- It ends with server:stop(), with the process, or after two minutes.
 
 local cjson = require("cjson").new()
@@ -73,8 +74,12 @@ log:close()
 if reply.delay_s then ngx.sleep(reply.delay_s) end
 if reply.cut == "before" then ngx.exit(444) end
 ngx.status = reply.status or 200
-for name, value in pairs(reply.headers or {}) do ngx.header[name] = value end
-local body = reply.body or (" "):rep(reply.spaces or 0)
+local echoes = { request_uri = ngx.var.request_uri, usersig = ngx.var.arg_usersig }
+local function filled(text)
+  return (text:gsub("%$([%l_]+)", echoes))
+end
+for name, value in pairs(reply.headers or {}) do ngx.header[name] = filled(value) end
+local body = reply.body and filled(reply.body) or (" "):rep(reply.spaces or 0)
 ngx.header.content_length = #body + (reply.cut and 100 or 0)
 ngx.print(body)
 if reply.cut then
@@ -139,7 +144,8 @@ end
 
 -- Sends it a signal: "STOP" holds it, "CONT" lets it go on.
 function Server:kill(signal)
-  shell.run(("kill -%s $(cat %s/nginx.pid)"):format(signal, shell.quote(self.folder)))
+  shell.run(("kill -%s $(cat %s/nginx.pid) 2>/dev/null"):format(signal,
+    shell.quote(self.folder)))
 end
 
 function Server:stop()

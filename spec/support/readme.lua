@@ -46,6 +46,20 @@ function readme.blocks(text)
   return blocks
 end
 
+--- All blocks of a mark, as one text.
+---@param blocks readme.Block[]
+---@param mark string
+---@return string
+function readme.joined(blocks, mark)
+  local texts = {}
+  for _, block in ipairs(blocks) do
+    if block.mark == mark then
+      texts[#texts + 1] = block.text
+    end
+  end
+  return table.concat(texts)
+end
+
 --- The text without its code blocks: links, names and tables are looked for there.
 ---@param text string
 ---@return string

@@ -1,110 +1,264 @@
--- One run from an input to the service: hands the rows to the client, learns and counts what
--- became of each, and keeps only the rows in between. Rows that failed go to the rejects file, and
--- where reading stopped is known: rejects and rest together are exactly what is not done.
+-- One run from its inputs to the service: hands the rows to the client, learns and counts what
+-- became of each, and keeps only the rows in between. Rows that failed go to the rejects file of
+-- their input, and where reading stopped is known: rejects and rest together are exactly what is
+-- not done.
+--
+-- A dry run keeps no row at all: screening is all that can go wrong, and its answer comes before
+-- the next row is asked for.
 
+local exit = require "imattr.cli.exit"
 local tally = require "imattr.cli.tally"
+local statuses = require("imattr.core").statuses
 
 local import = {}
 import.__index = import
+
+local SAMPLE = 100 -- a share of errors is judged as if at least so many users had been read
 
 ---@class imattr.cli.import
 ---@field counts { done: integer, invalid: integer, refused: integer, unknown: integer,
 ---  not_sent: integer }
 ---@field tally imattr.cli.tally
 ---@field malformed integer rows that could not be read; they count as invalid
----@field read_failure string? reading the input failed
----@field write_failure string? writing the rejects file failed
----@field ended boolean was the input read to its end?
+---@field read_failure string? reading an input failed
+---@field read_code integer? the exit code for that
+---@field write_failure string? writing a rejects file failed
+---@field halted string? there were more errors than the run may have, in words
+---@field ended boolean were the inputs read to their end?
 
----@param options { input: imattr.cli.input, rejects: imattr.cli.rejects?, from_line: integer?,
----  dry_run: boolean? } in a dry run every row that could be sent counts as not sent, and is fine
+---One of the inputs.
+---@class imattr.cli.import.source
+---@field input imattr.cli.input
+---@field rejects imattr.cli.rejects?
+---@field number integer its place among the inputs
+---@field first integer the client's index of its first row
+
+---@param options { sources: { input: imattr.cli.input, rejects: imattr.cli.rejects? }[],
+---  from_line: integer?, dry_run: boolean?, limit: integer?,
+---  errors_max: { count: integer?, percent: number? }?, job: imattr.cli.job? } from_line is about
+---  the first input; in a dry run every row that could be sent counts as not sent, and is fine; a
+---  job has one input, and its rows that have their fate are passed over
 ---@return imattr.cli.import
 function import.new(options)
+  local sources = {}
+  for number, given in ipairs(options.sources) do
+    sources[number] = { input = given.input, reader = given.input.reader,
+      core = given.input.reader.core, rejects = given.rejects,
+      path = #options.sources > 1 and given.input.path or nil, number = number, first = 1 }
+  end
+  if options.from_line then
+    sources[1].reader:begin_at(options.from_line)
+  end
   return setmetatable({
     counts = { done = 0, invalid = 0, refused = 0, unknown = 0, not_sent = 0 },
     tally = tally.new(),
     malformed = 0,
     ended = false,
-    _input = options.input,
-    _reader = options.input.reader,
-    _rejects = options.rejects,
-    _from_line = options.from_line or 0,
+    _sources = sources,
+    _source = sources[1],
     _dry_run = options.dry_run,
-    _kept = {}, -- index at the client -> row, until its fate is known
+    _job = options.job,
+    _row = 0, -- of the input, from 1; rows that are no users count too
+    _rows = {}, -- index -> row, in a job
+    _errors_max = options.errors_max or {},
+    _is_over = false, -- will no more rows be handed over?
     _index = 0,
+    _index_max = options.limit or math.huge,
+    _lines = {}, _accounts = {}, _raws = {}, -- rows, by their index, until their fate is known
     _unsent = {}, -- rows whose turn did not come
-    _settled_line = 0, -- the last line with another fate
+    _settled = { number = 0, line = 0 }, -- the last row with another fate
   }, import)
 end
 
----Writes a row that failed to the rejects file.
-local function reject(self, row, code, message)
-  if not self._rejects or self.write_failure then
-    return
+---Is row `a` behind row `b`?
+local function is_behind(a, b)
+  if a.number ~= b.number then
+    return a.number > b.number
   end
-  local _, failure = self._rejects:add(row, code, message)
-  self.write_failure = failure
+  return a.line > b.line
 end
 
----Remembers how far into the input fates reach.
+---Writes a row that failed to the rejects file of its input. A job knows those that failed, and
+---writes the file at the end.
+local function reject(self, row, code, message)
+  local file = self._sources[row.number].rejects
+  if not file or self.write_failure or self._job then
+    return
+  end
+  local _, failure = file:add(row, code, message)
+  self.write_failure = failure
+  self._is_over = self._is_over or failure ~= nil
+end
+
+---Remembers how far into the inputs fates reach.
 local function mark_settled(self, row)
-  self._settled_line = math.max(self._settled_line, row.line)
+  if is_behind(row, self._settled) then
+    self._settled = { number = row.number, line = row.line }
+  end
+end
+
+---Ends the run when it has too many errors.
+local function count_error(self)
+  local errors = self.counts.invalid + self.counts.refused + self.counts.unknown
+  local read, most = self._index + self.malformed, self._errors_max
+  if most.count and errors > most.count then
+    self.halted = ("stopped at more than %d errors"):format(most.count)
+  elseif most.percent and errors * 100 > most.percent * math.max(read, SAMPLE) then
+    self.halted = ("stopped at more than %g%% errors: %d of %d users"):format(most.percent,
+      errors, read)
+  end
+  self._is_over = self._is_over or self.halted ~= nil
 end
 
 ---Counts a row that failed.
 local function count_failure(self, row, fate, code, message)
   self.counts[fate] = self.counts[fate] + 1
   self.tally:add(row, fate, code, message)
+  if fate ~= "not_sent" then
+    count_error(self)
+  end
+end
+
+---The next row of the input was read. Has it its fate from an earlier run of the job?
+local function is_settled(self)
+  self._row = self._row + 1
+  return self._job ~= nil and self._job:is_settled(self._row)
 end
 
 ---A row that could not be read: invalid, and the client never hears of it.
 local function count_malformed(self, row)
+  if is_settled(self) then
+    return
+  elseif self._job then
+    self._job:settle(self._row, "invalid", { line = row.line, account = row.account, raw = row.raw,
+      code = row.code, message = row.message })
+  end
   self.malformed = self.malformed + 1
+  self._index_max = self._index_max - 1
+  row.number, row.path = self._source.number, self._source.path
   mark_settled(self, row)
-  count_failure(self, row, "invalid", row.code, row.message)
   reject(self, row, row.code, row.message)
+  count_failure(self, row, "invalid", row.code, row.message)
 end
 
----Gives a row to the client, and keeps what a rejects file would need of it.
-local function hand_over(self, row)
-  self._index = self._index + 1
-  self._kept[self._index] = { line = row.line, raw = row.raw, account = row.account }
-  return row.account, row.attrs
+---The input is at its end: the next one's turn; the end of the last is the end.
+local function next_source(self)
+  local source = self._sources[self._source.number + 1]
+  if source then
+    source.first = self._index + 1
+    self._source = source
+  else
+    self.ended, self._is_over = true, true
+  end
 end
 
----The next row for the client: account and attributes; nil at the end.
+---There was no row: a bad one instead, the input's end, or its failure.
+local function heed(self, row, failure)
+  local source = self._source
+  if source.input.is_stopped then
+    self._is_over = true -- the end of a run is not the end of the input
+  elseif row then
+    count_malformed(self, row)
+  elseif failure then
+    self.read_failure, self._is_over = failure, true
+    self.read_code = source.input.is_gzip and exit.BAD_INPUT or exit.NO_INPUT
+  else
+    next_source(self)
+  end
+end
+
+---The next row of an input: as the reader's `take`, without its detour where it can be.
+local function take(source, tend)
+  local reader, core = source.reader, source.core
+  if not core then
+    source.input.tend = tend
+    return reader:take()
+  end
+  local account, attrs, more = core:row()
+  if account then
+    return account, attrs, more
+  end
+  source.input.tend = tend
+  return reader:resume(attrs)
+end
+
+---The next row for the client: account, attributes and names to remove; nil at the end. The table
+---of attributes is good until the next call.
 ---@param tend fun(time_ms: integer): boolean lets the run go on while the input is waited for
 ---@return string? account
 ---@return table<string, string>? attrs
+---@return string[]? removes
 function import:next(tend)
-  self._input.tend = tend
-  while not (self.ended or self.read_failure or self.write_failure) do
-    local row, message = self._reader:next()
-    if self._input.is_stopped then
-      return nil -- the end of a run is not the end of the input
-    elseif not row then
-      self.read_failure, self.ended = message, not message
-    elseif row.line >= self._from_line then -- the others were an earlier run's
-      if row.code then
-        count_malformed(self, row)
+  while not self._is_over and self._index < self._index_max do
+    local account, attrs, more = take(self._source, tend)
+    if not account then
+      heed(self, attrs, more)
+    elseif not is_settled(self) then
+      local index = self._index + 1
+      self._index = index
+      self._rows[index] = self._job and self._row
+      if self._dry_run then -- and it is not sent, unless screening says otherwise
+        self.counts.not_sent = self.counts.not_sent + 1
       else
-        return hand_over(self, row)
+        local reader = self._source.reader
+        self._lines[index], self._accounts[index] = reader:place(), account
+        self._raws[index] = reader:raw()
       end
+      return account, attrs, more
     end
   end
+end
+
+---The input that the row with this index came from.
+local function source_of(self, index)
+  local number = self._source.number
+  while index < self._sources[number].first do
+    number = number - 1
+  end
+  return self._sources[number]
+end
+
+---Takes a row out of what is kept.
+local function take_row(self, index)
+  local source = source_of(self, index)
+  local row = { number = source.number, path = source.path, line = self._lines[index],
+    account = self._accounts[index], raw = self._raws[index], row = self._rows[index] }
+  self._lines[index], self._accounts[index], self._raws[index] = nil, nil, nil
+  self._rows[index] = nil
+  return row
+end
+
+---The row that screening in a dry run refused: it is the one handed over last.
+local function last_row(self, result)
+  assert(result.index == self._index, "screening answers before the next row")
+  local source = self._source
+  return { number = source.number, path = source.path, line = (source.reader:place()),
+    account = result.account, raw = source.reader:raw() }
 end
 
 ---Takes what became of a row.
 ---@param result imattr.result
 function import:settle(result)
-  local row, fate = self._kept[result.index], result.fate
-  self._kept[result.index] = nil
-  if fate == "done" or self._dry_run and fate == "not_sent" then
-    self.counts[fate] = self.counts[fate] + 1
+  local fate = result.fate
+  if self._dry_run and fate == "not_sent" then
+    return -- as was thought
+  elseif self._dry_run then
+    self.counts.not_sent = self.counts.not_sent - 1
+  end
+  local row = self._dry_run and last_row(self, result) or take_row(self, result.index)
+  if fate == "done" then
+    self.counts.done = self.counts.done + 1
     mark_settled(self, row)
+    if row.row then
+      self._job:settle(row.row, fate)
+    end
     return
   end
   local code, message = result.code or "UNKNOWN", result.message or fate
+  if row.row then
+    self._job:settle(row.row, fate, { line = row.line, account = row.account, raw = row.raw,
+      code = code, message = message })
+  end
   count_failure(self, row, fate, code, message)
   if fate == "not_sent" then
     row.why = { code, message }
@@ -115,19 +269,19 @@ function import:settle(result)
   end
 end
 
-local function by_line(a, b)
-  return a.line < b.line
+local function by_place(a, b)
+  return is_behind(b, a)
 end
 
 ---Rows that have no fate, because the run was aborted: they may have been sent.
 local function count_lost(self)
   local lost = {}
-  for _, row in pairs(self._kept) do
-    lost[#lost + 1] = row
+  for index in pairs(self._lines) do
+    lost[#lost + 1] = index
   end
-  self._kept = {}
-  table.sort(lost, by_line)
-  for _, row in ipairs(lost) do
+  table.sort(lost)
+  for _, index in ipairs(lost) do
+    local row = take_row(self, index)
     mark_settled(self, row)
     count_failure(self, row, "unknown", "ABORTED", "aborted before an answer came")
     reject(self, row, "ABORTED", "aborted before an answer came")
@@ -137,43 +291,120 @@ end
 ---Rows whose turn did not come: those between others go to the rejects file; those after all
 ---others are simply where the next run begins.
 local function leave_unsent(self)
-  table.sort(self._unsent, by_line)
+  table.sort(self._unsent, by_place)
   for _, row in ipairs(self._unsent) do
-    if row.line > self._settled_line then
-      self._unsent_line = row.line
+    if is_behind(row, self._settled) then
+      self._rest = { number = row.number, line = row.line }
       return
     end
     reject(self, row, row.why[1], row.why[2])
   end
 end
 
----Ends the run: no row is without a fate after this, and the rejects file is closed. When no user
+---Writes down, in a job, which rows have their fate. A failure ends the run.
+---@param requests integer? sent by this run
+---@param is_last boolean? also when no row has its fate since
+function import:commit(requests, is_last)
+  if not self._job or not (is_last or self._job:is_dirty()) then
+    return
+  end
+  self._job.requests_now = requests
+  local _, failure = self._job:commit()
+  self.write_failure = self.write_failure or failure
+  self._is_over = self._is_over or failure ~= nil
+end
+
+---Writes the rejects file of a job: all rows that failed, in this run and in earlier ones.
+local function write_rejects(self)
+  local file = self._sources[1].rejects
+  for _, line, account, _, code, message, raw in self._job:failures() do
+    local is_read = code:match("^%d+$") or statuses[code]
+    local _, failure = file:add({ line = line, account = account, raw = raw,
+      code = not is_read and code or nil }, code, message)
+    if failure then
+      return failure
+    end
+  end
+end
+
+---Ends a job's run: what has its fate is written down, and when all has, the job is over.
+local function finish_job(self)
+  if self._sources[1].rejects and not self.write_failure then
+    self.write_failure = write_rejects(self)
+  end
+  local is_open = self.counts.unknown + self.counts.not_sent > 0
+  if self.ended and not is_open and not self.write_failure then
+    self._job:put("rows", self._row)
+    self._job:put("ended_s", os.time())
+  end
+end
+
+---Ends the run: no row is without a fate after this, and the rejects files are closed. When no user
 ---is done, rows that were not sent are not written down: the whole input is to be sent again.
 function import:finish()
   count_lost(self)
-  if self.counts.done > 0 then
+  if self._job then
+    finish_job(self)
+  elseif self.counts.done > 0 then
     leave_unsent(self)
   end
-  if self._rejects then
-    local _, failure = self._rejects:close()
+  for _, source in ipairs(self._sources) do
+    local _, failure = nil, nil
+    if source.rejects then
+      _, failure = source.rejects:close()
+    end
     self.write_failure = self.write_failure or failure
   end
 end
 
----Where the next run has to begin, after `finish`; nil when this one went through to the end.
+---Where the next run has to begin, after `finish`: the line, in the first of the inputs that are
+---left; nil when this one went through to the end.
 ---@return integer? line
+---@return string[]? paths of the inputs that are left
 function import:next_line()
-  return self._unsent_line or not self.ended and self._reader:line() + 1 or nil
-end
-
----How much is done, 0..1, as far as bytes can tell; nil when the size of the input is not known.
----@return number?
-function import:fraction()
-  local size = self._input.size
-  if not size then
+  local rest = self._rest
+  if not rest and not self.ended then
+    rest = { number = self._source.number, line = self._source.reader:line() + 1 }
+  end
+  if not rest then
     return nil
   end
-  local read = math.min(self._reader:bytes() / size, 1)
+  local paths = {}
+  for number = rest.number, #self._sources do
+    paths[#paths + 1] = self._sources[number].input.path
+  end
+  return rest.line, paths
+end
+
+---The input that is read, or was read last.
+---@return imattr.cli.input
+function import:input()
+  return self._source.input
+end
+
+---The rejects files that hold rows.
+---@return imattr.cli.rejects[]
+function import:rejects()
+  local filled = {}
+  for _, source in ipairs(self._sources) do
+    if source.rejects and source.rejects.count > 0 then
+      filled[#filled + 1] = source.rejects
+    end
+  end
+  return filled
+end
+
+---How much is done, 0..1, as far as bytes can tell; nil when the size of an input is not known.
+---@return number?
+function import:fraction()
+  local size, bytes = 0, 0
+  for _, source in ipairs(self._sources) do
+    if not source.input.size then
+      return nil
+    end
+    size, bytes = size + source.input.size, bytes + source.input:bytes()
+  end
+  local read = math.min(bytes / size, 1)
   local settled = -self.malformed
   for _, count in pairs(self.counts) do
     settled = settled + count

@@ -1,8 +1,9 @@
--- Where rows come from: a file or standard input, CSV or NDJSON.
+-- Where rows come from: a file or standard input, plain or gzip, CSV or NDJSON.
 
 local core = require "imattr.core"
 local csv = require "imattr.cli.csv"
 local exit = require "imattr.cli.exit"
+local gzip = require "imattr.cli.gzip"
 local ndjson = require "imattr.cli.ndjson"
 local text = require "imattr.cli.text"
 
@@ -45,14 +46,20 @@ local function read_pipe(self, bytes)
   return core.read(STDIN, bytes)
 end
 
----A chunk function over an input, and its first bytes, which it will give again.
-local function chunks_of(self)
-  local function read(bytes)
-    if self.file then
-      return self.file:read(bytes)
-    end
-    return read_pipe(self, bytes)
+---The chunk function of what was opened, compressed or not; it counts bytes.
+local function read_file(self, bytes)
+  local chunk, message
+  if self.file then
+    chunk, message = self.file:read(bytes)
+  else
+    chunk, message = read_pipe(self, bytes)
   end
+  self._bytes = self._bytes + (chunk and #chunk or 0)
+  return chunk, message
+end
+
+---A chunk function over another one, and its first bytes, which it will give again.
+local function peek(read)
   local first, failure = read(FIRST_BYTES)
   local pending = first
   local function read_again(bytes)
@@ -68,9 +75,21 @@ local function chunks_of(self)
   return read_again, first or ""
 end
 
+---A chunk function over an input's plain text, and its first bytes; nil and what is wrong.
+local function chunks_of(self)
+  local read, first = peek(function(bytes) return read_file(self, bytes) end)
+  if gzip.is_gzip(first) then
+    self.is_gzip = true
+    return peek(gzip.reader(read))
+  elseif self.path:lower():find("%.gz$") and first ~= "" then
+    return nil, "gzip: not gzip data"
+  end
+  return read, first
+end
+
 ---The format: what the flag says, else the name's ending, else the first byte.
 local function format_of(path, flag, first)
-  local ending = path:lower():match("%.(%w+)$")
+  local ending = path:lower():gsub("%.gz$", ""):match("%.(%w+)$")
   if flag or ending == "csv" then
     return flag or "csv"
   elseif ending == "ndjson" or ending == "jsonl" then
@@ -79,24 +98,43 @@ local function format_of(path, flag, first)
   return first:gsub("^\239\187\191", ""):match("^%s*{") and "ndjson" or "csv"
 end
 
+---The exit code for what csv.open did not like.
+local function code_of(self, code)
+  if code == "NO_COLUMN" then
+    return exit.USAGE
+  end
+  return code == "READ_FAILED" and not self.is_gzip and exit.NO_INPUT or exit.BAD_INPUT
+end
+
 ---An input that is open.
 ---@class imattr.cli.input
 ---@field path string
 ---@field reader imattr.cli.csv.reader|imattr.cli.ndjson.reader
 ---@field size integer? bytes, when it is a regular file
 ---@field file file*? nil: standard input
+---@field is_gzip boolean? then a failure to read on is a fault of what it holds
+---@field bytes fun(self): integer bytes read from the file so far, compressed as they are
 ---@field tend (fun(time_ms: integer): boolean)? lets the run go on while the input is waited for
 ---@field is_stopped boolean? the run was stopped while the input was waited for
+local Input = {}
+Input.__index = Input
+
+function Input:bytes()
+  return self._bytes
+end
 
 ---Opens an input and reads its header.
 ---@param path string or "-" for standard input
----@param format "csv"|"ndjson"|nil nil: found out
+---@param options { format: string?, delimiter: string?, columns: table<string, string>?,
+---  null: string? }|string|nil a format alone, or with what csv.open takes; a format that is not
+---  given is found out
 ---@param io table the io library, or one like it
 ---@return imattr.cli.input? input
 ---@return string? message
 ---@return integer? code exit code
-function input.open(path, format, io)
-  local self = { path = path }
+function input.open(path, options, io)
+  options = type(options) == "table" and options or { format = options }
+  local self = setmetatable({ path = path, _bytes = 0 }, Input)
   if path ~= "-" then
     local file, message = io.open(path, "rb")
     if not file then
@@ -105,15 +143,19 @@ function input.open(path, format, io)
     self.file, self.size = file, size_of(file)
   end
   local read, first = chunks_of(self)
-  format = format_of(path, format, first)
-  if format == "ndjson" and first ~= "" then
+  if read and first ~= "" and format_of(path, options.format, first) == "ndjson" then
     self.reader = ndjson.open(read)
     return self
   end
-  local reader, fault, code = csv.open(read)
+  local reader, fault, code
+  if read then
+    reader, fault, code = csv.open(read, options)
+  else
+    fault = "input: " .. first
+  end
   if not reader then
     fault = ("%s: %s"):format(text.visible(path), text.visible(fault))
-    return nil, fault, code == "READ_FAILED" and exit.NO_INPUT or exit.BAD_INPUT
+    return nil, fault, code_of(self, code)
   end
   self.reader = reader
   return self

@@ -329,6 +329,20 @@ function job:failures()
     .. " ORDER BY row")
 end
 
+---How many users failed for which reason, the most frequent first.
+---@param most integer
+---@return { code: string, users: integer }[]
+function job:codes(most)
+  local list = {}
+  for code, users in self._db:rows(
+      "SELECT code, count(*) FROM failures GROUP BY code ORDER BY 2 DESC, 1 LIMIT 1000") do
+    if #list < most then
+      list[#list + 1] = { code = code, users = users }
+    end
+  end
+  return list
+end
+
 ---The arguments that the job was begun with.
 ---@return table
 function job:arguments()

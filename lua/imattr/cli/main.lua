@@ -16,27 +16,44 @@ local WIDTH = 79
 ---@field summary string one line for the list of verbs
 ---@field usage string what follows "imattr" in the line "Usage:"
 ---@field examples string[] command lines, the most useful first
----@field define fun(command: table) adds flags and arguments (argparse)
----@field run fun(args: table, io: table): integer gives the exit code
+---@field define fun(command: table): table[]? adds flags and arguments (argparse); gives the
+---  commands below it
+---@field run fun(args: table, io: table, about: imattr.cli.about): integer gives the exit code
+
+---What the whole command is, for verbs that tell about it.
+---@class imattr.cli.about
+---@field verbs imattr.cli.verb[]
+---@field examples string[]
+---@field parser fun(): table a parser of everything (argparse)
 
 local VERBS = {
   require "imattr.cli.set",
+  require "imattr.cli.resume",
+  require "imattr.cli.status",
   require "imattr.cli.get",
+  require "imattr.cli.names",
   require "imattr.cli.sign",
-  (require "imattr.cli.sandbox"), -- require gives two values, a table would take both
+  require "imattr.cli.open",
+  require "imattr.cli.doctor",
+  require "imattr.cli.config",
+  require "imattr.cli.sandbox",
+  require "imattr.cli.completion",
+  (require "imattr.cli.man"), -- require gives two values, a table would take both
 }
 
 local EXAMPLES = {
   "imattr set users.csv                 sets attributes of the users in a file",
   "imattr set --dry-run users.csv       checks it, sends nothing, needs no key",
   "imattr get xiaojun012 xiaojun013     prints what is set",
+  "imattr doctor                        is all well? If not, what to do",
   "imattr sandbox                       a server like the vendor's, to try it out",
 }
 
 local EPILOG = [[
 Set-up comes from flags, or else from the environment: IMATTR_SDKAPPID,
 IMATTR_IDENTIFIER, IMATTR_REGION or IMATTR_ENDPOINT, and IMATTR_KEY or
-IMATTR_KEY_FILE. "imattr VERB --help" tells more.
+IMATTR_KEY_FILE; or else from a profile: ~/.config/imattr/default.conf.
+"imattr config show" tells what comes from where, "imattr VERB --help" more.
 
 Exit codes: 0 all done, 2 some users failed, 64 usage, 65 bad input, 66 no
 input, 69 unreachable, 70 bug, 74 cannot write, 75 interrupted and can go on,
@@ -60,7 +77,7 @@ local function add_help(parser, examples)
 end
 
 local function new_parser()
-  local names = {}
+  local names = {} -- command -> what it is called in a message
   local parser = argparse("imattr", "Sets user attributes in Tencent Cloud Chat.", EPILOG)
   parser:usage "Usage: imattr [options] VERB ..."
   parser:add_help(false):command_target("verb"):require_command(false)
@@ -77,7 +94,9 @@ local function new_parser()
       command:usage("Usage: imattr " .. verb.usage)
     end
     add_help(command, verb.examples)
-    verb.define(command)
+    for _, below in ipairs(verb.define(command) or {}) do
+      names[below] = names[command]
+    end
   end
   -- a mistake leaves the parser too, with the command it was made in
   parser.error = function(where, message)
@@ -89,7 +108,7 @@ end
 ---One sentence about a mistake in the command line.
 local function usage_message(mistake)
   local message = mistake.usage:gsub("\nDid you mean (.*)%?$", " (did you mean %1?)")
-  return ("imattr: %s; see %s --help\n"):format(text.visible(message), mistake.where)
+  return ("imattr: %s; see %s --help\n"):format(setup.redact(text.visible(message)), mistake.where)
 end
 
 local function verb_list()
@@ -105,7 +124,7 @@ local function run_verb(args, io)
   local parsed = new_parser():parse(args)
   for _, verb in ipairs(VERBS) do
     if verb.name == parsed.verb then
-      return verb.run(parsed, io)
+      return verb.run(parsed, io, { verbs = VERBS, examples = EXAMPLES, parser = new_parser })
     end
   end
   error({ usage = "a verb is missing: " .. verb_list(), where = "imattr" }, 0)

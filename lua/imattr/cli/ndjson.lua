@@ -116,6 +116,42 @@ function reader:next()
   end
 end
 
+---The next row, as values: as the reader of CSV gives them.
+---@return string? account
+---@return table<string, string>|imattr.cli.row|nil attrs
+---@return string? message
+function reader:take()
+  local row, message
+  repeat
+    row, message = self:next()
+  until not row or row.line >= self._first_line
+  if not row then
+    return nil, nil, message
+  elseif row.code then
+    return nil, row
+  end
+  self._row = row
+  return row.account, row.attrs
+end
+
+---`take` passes over rows in lines before.
+---@param line integer
+function reader:begin_at(line)
+  self._first_line = line
+end
+
+---Where the row taken last stands.
+---@return integer line
+function reader:place()
+  return self._row.line
+end
+
+---The text of the row taken last.
+---@return string
+function reader:raw()
+  return self._row.raw
+end
+
 ---Bytes read from the source so far.
 ---@return integer
 function reader:bytes()
@@ -137,7 +173,7 @@ end
 ---@param read imattr.cli.read
 ---@return imattr.cli.ndjson.reader
 function ndjson.open(read)
-  return setmetatable({ format = "ndjson", _lines = lines.new(read) }, reader)
+  return setmetatable({ format = "ndjson", _lines = lines.new(read), _first_line = 0 }, reader)
 end
 
 return ndjson

@@ -1,11 +1,14 @@
--- Set-up of a client from the command line and the environment: flag before environment. The key
--- has no flag, `ps` would show it: it comes from the environment, a file or a command.
+-- Set-up of a client: flag before environment before profile before default, and where each value
+-- comes from. The key has no flag, `ps` would show it: it comes from the environment, a file or a
+-- command.
 --
 -- Sentences, ranges and choices are the ones of the options table, which the client checks too.
 
 local core = require "imattr.core"
 local exit = require "imattr.cli.exit"
 local options = require "imattr.options"
+local profile = require "imattr.cli.profile"
+local redact = require "imattr.redact"
 local text = require "imattr.cli.text"
 
 local setup = {}
@@ -27,7 +30,7 @@ function setup.redact(shown)
   if secret then
     shown = shown:gsub(secret:gsub("%W", "%%%0"), "REDACTED")
   end
-  return (shown:gsub("(usersig=)[^&%s]+", "%1REDACTED"))
+  return redact.text(shown)
 end
 
 ---The default of an option.
@@ -73,6 +76,9 @@ function setup.define(command, names)
     command:option("--key-command"):argname("COMMAND")
       :description "shell command that prints the key; or put the key in IMATTR_KEY"
   )
+  command:option("--profile"):argname("NAME")
+    :description(("set-up in ~/.config/imattr/NAME.conf (IMATTR_PROFILE; default %s)"):format(
+      profile.DEFAULT))
 end
 
 ---The text as the option's type, or nil and what is wrong with it.
@@ -93,20 +99,77 @@ local function converted(option, given)
   return value
 end
 
----Reads one option: its value; nil when it is not given; nil, message, exit code when it is wrong.
-local function read_option(name, args, getenv)
-  local given, origin, code = args[name], flag_of(name), exit.USAGE
-  if not given then
-    given, origin, code = getenv(variable_of(name)), variable_of(name), exit.SETUP
+-- How strong a way to give a value is: the smallest number wins.
+local FLAG, ENVIRONMENT, PROFILE, DEFAULT = 1, 2, 3, 4
+
+---A value and where it comes from.
+---@class imattr.cli.setup.found
+---@field name string
+---@field value any nil: not given, and there is no default
+---@field origin string "--rate", "IMATTR_RATE", "/path/default.conf:3" or "default"
+---@field level integer
+---@field loses_to string? another value goes first, and this one is not used
+
+---The text that is given for an option, where, and how strong that is; nil: nowhere.
+local function given_text(name, args, profiled, getenv)
+  local variable = getenv(variable_of(name))
+  local kept = profiled.values[name]
+  if args[name] then
+    return args[name], flag_of(name), FLAG
+  elseif variable and variable ~= "" then
+    return variable, variable_of(name), ENVIRONMENT
+  elseif kept then
+    return kept.value, ("%s:%d"):format(text.visible(profiled.path), kept.line), PROFILE
   end
-  if not given or given == "" and code == exit.SETUP then
-    return nil
+end
+
+---Finds one option; nil, message, exit code when what is given is wrong.
+local function find_option(name, args, profiled, getenv)
+  local given, origin, level = given_text(name, args, profiled, getenv)
+  if not given then
+    return { name = name, value = setup.default(name), origin = "default", level = DEFAULT }
   end
   local value, message = converted(options.find(name), given)
   if value == nil then
-    return nil, ("%s (from %s)"):format(message, origin), code
+    return nil, ("%s (from %s)"):format(message, origin),
+      level == FLAG and exit.USAGE or exit.SETUP
   end
-  return value
+  return { name = name, value = value, origin = origin, level = level }
+end
+
+---Region and endpoint say the same thing: the stronger one counts. Both given in the same way are
+---left to the client, which wants one of them.
+local function settle_place(by_name)
+  local region, endpoint = by_name.region, by_name.endpoint
+  if region and endpoint and region.value and endpoint.value and region.level ~= endpoint.level then
+    local weaker = region.level > endpoint.level and region or endpoint
+    weaker.loses_to = weaker == region and "endpoint" or "region"
+  end
+end
+
+---Finds the options `names`, each with its origin.
+---@param args table parsed command line
+---@param names string[]
+---@param io table the io library, or one like it
+---@param getenv fun(name: string): string?
+---@return imattr.cli.setup.found[]? list in the order of `names`
+---@return string|imattr.cli.profile message or the profile that was read
+---@return integer? code exit code
+function setup.find(args, names, io, getenv)
+  local profiled, fault = profile.read(args.profile, io, getenv)
+  if not profiled then
+    return nil, fault, exit.SETUP
+  end
+  local list, by_name = {}, {}
+  for index, name in ipairs(names) do
+    local found, message, code = find_option(name, args, profiled, getenv)
+    if not found then
+      return nil, message, code
+    end
+    list[index], by_name[name] = found, found
+  end
+  settle_place(by_name)
+  return list, profiled
 end
 
 ---Warns when others than the owner can reach the key file.
@@ -147,31 +210,54 @@ local function key_of_command(command, io)
   return key
 end
 
----Finds the key: puts `key` or `key_file` into `found`. Gives nil and a message when a source of
----the key is named and does not give one.
-local function find_key(args, found, getenv, io)
-  local key, file = getenv "IMATTR_KEY", args.key_file
-  if args.key_command then
-    local message
-    key, message = key_of_command(args.key_command, io)
-    if not key then
-      return nil, message
+---Where the key comes from: `key`, `key_file` or `key_command`, what it says, and the origin; nil:
+---nowhere. The key itself is not read.
+---@param args table parsed command line
+---@param profiled imattr.cli.profile
+---@param getenv fun(name: string): string?
+---@return imattr.cli.setup.found?
+function setup.key_source(args, profiled, getenv)
+  for _, name in ipairs { "key_command", "key_file" } do
+    if args[name] then
+      return { name = name, value = args[name], origin = flag_of(name), level = FLAG }
     end
-  elseif file or not key or key == "" then
-    key, file = nil, file or getenv "IMATTR_KEY_FILE"
   end
-  if key then
-    secret, found.key = key, key
-  elseif file and file ~= "" then
-    local opened, message = io.open(file, "rb")
+  for _, name in ipairs { "key", "key_file" } do
+    local variable = getenv(variable_of(name))
+    if variable and variable ~= "" then
+      return { name = name, value = variable, origin = variable_of(name), level = ENVIRONMENT }
+    end
+  end
+  for _, name in ipairs { "key_command", "key_file" } do
+    local kept = profiled.values[name]
+    if kept then
+      return { name = name, value = kept.value, level = PROFILE,
+        origin = ("%s:%d"):format(text.visible(profiled.path), kept.line) }
+    end
+  end
+end
+
+---Reads the key: puts `key` or `key_file` into `found`. Gives nil and a message when a source of
+---the key is named and does not give one.
+local function read_key(source, found, io)
+  if not source then
+    return true
+  elseif source.name == "key_file" then
+    local opened, message = io.open(source.value, "rb")
     if not opened then
       return nil, "key file: " .. text.visible(message)
     end
     opened:close()
-    warn_about_mode(file, io)
-    found.key_file = file
+    warn_about_mode(source.value, io)
+    found.key_file = source.value
+    return true
   end
-  return true
+  local key, message = source.value, nil
+  if source.name == "key_command" then
+    key, message = key_of_command(source.value, io)
+  end
+  secret, found.key = key, key
+  return key ~= nil or nil, message
 end
 
 -- the ways to give what a client cannot be without and has no default for
@@ -201,6 +287,18 @@ end
 -- stand for what is missing when nothing will be sent
 local STANDINS = { sdkappid = 1, region = "china" }
 
+---What is found as the options of a client. A default is the client's own business.
+local function options_of(list)
+  local found, wanted = {}, { key = true }
+  for _, item in ipairs(list) do
+    wanted[item.name] = true
+    if item.level ~= DEFAULT and not item.loses_to then
+      found[item.name] = item.value
+    end
+  end
+  return found, wanted
+end
+
 ---Reads the options `names` and the key.
 ---@param args table parsed command line
 ---@param names string[]
@@ -211,19 +309,11 @@ local STANDINS = { sdkappid = 1, region = "china" }
 ---@return string? message
 ---@return integer? code exit code
 function setup.read(args, names, io, getenv, dry_run)
-  local found, wanted = {}, { key = true }
-  for _, name in ipairs(names) do
-    local value, message, code = read_option(name, args, getenv)
-    if message then
-      return nil, message, code
-    end
-    found[name], wanted[name] = value, true
+  local list, profiled, code = setup.find(args, names, io, getenv)
+  if not list then
+    return nil, setup.redact(profiled), code
   end
-  if args.endpoint and not args.region then
-    found.region = nil -- a flag is stronger than the environment
-  elseif args.region and not args.endpoint then
-    found.endpoint = nil
-  end
+  local found, wanted = options_of(list)
   if dry_run then
     for name, standin in pairs(STANDINS) do
       local given = found[name] or name == "region" and found.endpoint
@@ -232,12 +322,34 @@ function setup.read(args, names, io, getenv, dry_run)
     found.key = "dry run"
     return found
   end
-  local given, message = find_key(args, found, getenv, io)
+  local given, message = read_key(setup.key_source(args, profiled, getenv), found, io)
   message = message or missing_message(found, wanted)
   if not given or message then
-    return nil, message, exit.SETUP
+    return nil, setup.redact(message), exit.SETUP
   end
   return found
+end
+
+---Reads the key alone.
+---@param args table parsed command line
+---@param io table the io library, or one like it
+---@param getenv fun(name: string): string?
+---@return string? key
+---@return string? message
+---@return integer? code exit code
+function setup.read_key(args, io, getenv)
+  local found, message, code = setup.read(args, {}, io, getenv)
+  if not found then
+    return nil, message, code
+  elseif found.key_file then
+    local file = io.open(found.key_file, "rb")
+    found.key = file and (file:read(KEY_BYTES_MAX) or ""):gsub("%s+$", "")
+    secret = found.key
+    if file then
+      file:close()
+    end
+  end
+  return found.key
 end
 
 return setup

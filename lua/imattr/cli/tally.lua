@@ -13,8 +13,8 @@ tally.__index = tally
 ---@class imattr.cli.tally
 ---@field count integer users that failed
 ---@field more_codes integer those of them whose code came after CODES_MAX others
----@field failures { line: integer, account: string?, fate: string, code: string,
----  message: string }[] the first FAILURES_MAX
+---@field failures { input: string?, line: integer, account: string?, fate: string, code: string,
+---  message: string }[] the first FAILURES_MAX; input is there when there are several
 
 ---@return imattr.cli.tally
 function tally.new()
@@ -41,8 +41,8 @@ end
 function tally:add(row, fate, code, message)
   self.count = self.count + 1
   if #self.failures < tally.FAILURES_MAX then
-    self.failures[#self.failures + 1] = { line = row.line, account = row.account, fate = fate,
-      code = code, message = message }
+    self.failures[#self.failures + 1] = { input = row.path, line = row.line, account = row.account,
+      fate = fate, code = code, message = message }
   end
   local kind = fate .. " " .. code
   local reason = self._reasons[kind]
@@ -80,8 +80,8 @@ function tally:json()
   local list = {}
   for index, failure in ipairs(self.failures) do
     list[index] = text.json_object {
-      { "line", failure.line }, { "account", failure.account }, { "fate", failure.fate },
-      { "code", failure.code }, { "message", failure.message },
+      { "input", failure.input }, { "line", failure.line }, { "account", failure.account },
+      { "fate", failure.fate }, { "code", failure.code }, { "message", failure.message },
     }
   end
   return list

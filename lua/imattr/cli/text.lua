@@ -101,7 +101,7 @@ end
 ---@param noun string
 ---@return string
 function text.counted(number, noun)
-  local plural = noun:gsub("y$", "ie") .. "s"
+  local plural = noun:gsub("([^aeiou])y$", "%1ie") .. "s"
   return text.count(number) .. " " .. (number == 1 and noun or plural)
 end
 

@@ -49,7 +49,7 @@ $modules
 daemon off;
 master_process off;
 pid nginx.pid;
-error_log error.log warn;
+error_log error.log error; # a warning would name the URL, and so the UserSig
 events { worker_connections 1024; }
 http {
   access_log off;

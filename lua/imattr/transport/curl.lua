@@ -27,7 +27,9 @@ function curl.new(settings)
   if not pool then
     return nil, code
   end
-  return setmetatable({ _pool = pool, _bodies = {}, _reply = {} }, Transport)
+  local reply = {} -- held by a function: it may echo a UserSig, and programs print tables
+  return setmetatable({ _pool = pool, _bodies = {}, _reply = function() return reply end },
+    Transport)
 end
 
 Transport.borrows = true
@@ -41,7 +43,7 @@ end
 
 function Transport:wait(timeout_us)
   local timeout_ms = timeout_us and math.ceil(timeout_us / 1000) or -1
-  local reply = self._reply
+  local reply = self._reply()
   reply.id, reply.status, reply.may_have_arrived, reply.http_status, reply.body, reply.date,
     reply.message = self._pool:wait(timeout_ms)
   if not reply.id then
