@@ -29,7 +29,7 @@ PC_csv = zlib
 
 CORE = status buffer secret usersig backoff patience pace json pool fault batch draft roster \
   trip life departure judgement lua_bind lua_usersig lua_update lua_engine lua_pace lua_system lua_core
-CURL = status buffer curl_pool lua_bind lua_curl
+CURL = status buffer curl_status curl_pool lua_bind lua_curl
 JOB = status lua_bind lua_job
 CSV = status buffer csv gunzip lua_bind lua_csv
 
@@ -185,7 +185,7 @@ lint asan valgrind: setup
 	@spec/run $@
 
 format:
-	clang-format -i src/*.c src/*.h spec/*.c spec/bench/*.c
+	clang-format -i src/*.c src/*.h spec/*.c spec/*/*.[ch]
 
 bench: setup-demo
 	@$(MAKE) --no-print-directory -s all
@@ -263,7 +263,8 @@ $(call of,lua_system): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core
   src/pace.h src/status.h
 $(call of,lua_core): src/buffer.h src/lua_bind.h src/lua_compat.h src/lua_core.h \
   src/pace.h src/status.h
-$(call of,curl_pool): src/buffer.h src/curl_pool.h src/status.h
+$(call of,curl_status): src/curl_status.h src/status.h
+$(call of,curl_pool): src/buffer.h src/curl_pool.h src/curl_status.h src/status.h
 $(call of,csv): src/buffer.h src/csv.h src/status.h
 $(call of,gunzip): src/gunzip.h src/status.h
 $(call of,lua_csv): src/csv.h src/gunzip.h src/lua_bind.h src/lua_compat.h src/status.h

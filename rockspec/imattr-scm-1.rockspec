@@ -47,7 +47,7 @@ build = {
     },
     ["imattr.curl"] = {
       sources = {
-        "src/status.c", "src/buffer.c", "src/curl_pool.c", "src/lua_bind.c", "src/lua_curl.c",
+        "src/status.c", "src/buffer.c", "src/curl_status.c", "src/curl_pool.c", "src/lua_bind.c", "src/lua_curl.c",
       },
       defines = defines,
       libraries = { "curl", "crypto" },

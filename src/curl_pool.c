@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "curl_status.h"
 
 /* A request that was started leaves within this, whatever replies there are to
 ** take first: its slot is held for a time that begins now. */
@@ -32,6 +33,7 @@ typedef struct curl_call {
   struct curl_call *next; /* among the idle */
   struct curl_call *all;  /* among all, to free them */
   CURL *easy;
+  int64_t started_us;
   char *base; /* the host its handle was set to; NULL: none yet */
   uint64_t id;
   const char *body; /* the caller's */
@@ -52,6 +54,9 @@ struct imattr_curl_pool {
   curl_call *all;
   curl_call *taken; /* its reply is with the caller; idle at the next call */
   size_t in_flight;
+  int64_t answered_us; /* when the last answer came */
+  int has_doubts;      /* a request failed: is its connection still good? */
+  int lacks_a_socket;  /* there was no memory to keep account of one */
   int64_t started_us; /* when the first was that waits to leave; 0: none does */
   imattr_curl_config config;
   char *ca_file;
@@ -128,7 +133,8 @@ static curl_socket_t on_socket(void *with, curlsocktype purpose,
   imattr_curl_pool *pool = with;
   int made = CURL_SOCKET_BAD;
   (void)purpose;
-  if (reserve_socket(pool)) {
+  pool->lacks_a_socket = !reserve_socket(pool);
+  if (!pool->lacks_a_socket) {
     made = socket(address->family, address->socktype | SOCK_CLOEXEC,
                   address->protocol);
   }
@@ -162,48 +168,36 @@ static void close_sockets(imattr_curl_pool *pool) {
 
 /* {===== calls ===== */
 
-/* Everything that stays the same from request to request. Returns whether
-** libcurl took it all. */
-static int set_up(const imattr_curl_pool *pool, curl_call *call) {
+/* Everything that stays the same from request to request. CURLE_OK, or why
+** libcurl did not take it all. */
+static CURLcode set_up(imattr_curl_pool *pool, curl_call *call) {
+#define SET(option, value)                                                     \
+  ((result = curl_easy_setopt(call->easy, option, value)) == CURLE_OK)
   const imattr_curl_config *config = &pool->config;
-  CURL *easy = call->easy;
-  const char *protocols = config->allows_http ? "http,https" : "https";
-  return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_SSLVERSION,
-                          (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-         (pool->ca_file == NULL ||
-          curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file) == CURLE_OK) &&
-         (pool->proxy == NULL ||
-          curl_easy_setopt(easy, CURLOPT_PROXY, pool->proxy) == CURLE_OK) &&
-         (!config->is_direct ||
-          curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") == CURLE_OK) &&
-         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, pool->headers) ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                          config->connect_timeout_ms) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, config->timeout_ms) ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_MAX_S) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket) ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, pool) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, pool) == CURLE_OK &&
+  CURLcode result = CURLE_OK;
+  (void)(SET(CURLOPT_PROTOCOLS_STR,
+             config->allows_http ? "http,https" : "https") &&
+         SET(CURLOPT_SSL_VERIFYPEER, 1L) && SET(CURLOPT_SSL_VERIFYHOST, 2L) &&
+         SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+         (pool->ca_file == NULL || SET(CURLOPT_CAINFO, pool->ca_file)) &&
+         (pool->proxy == NULL || SET(CURLOPT_PROXY, pool->proxy)) &&
+         (!config->is_direct || SET(CURLOPT_NOPROXY, "*")) &&
+         SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_NOSIGNAL, 1L) &&
+         SET(CURLOPT_POST, 1L) && SET(CURLOPT_HTTPHEADER, pool->headers) &&
+         SET(CURLOPT_CONNECTTIMEOUT_MS, config->connect_timeout_ms) &&
+         SET(CURLOPT_TIMEOUT_MS, config->timeout_ms) &&
+         SET(CURLOPT_MAXAGE_CONN, IDLE_MAX_S) &&
+         SET(CURLOPT_OPENSOCKETFUNCTION, on_socket) &&
+         SET(CURLOPT_OPENSOCKETDATA, pool) &&
+         SET(CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
+         SET(CURLOPT_CLOSESOCKETDATA, pool) &&
          /* wait for the first connection to say whether it carries many */
-         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->reason) ==
-             CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_PRIVATE, call) == CURLE_OK;
+         SET(CURLOPT_PIPEWAIT, 1L) && SET(CURLOPT_ERRORBUFFER, call->reason) &&
+         SET(CURLOPT_READFUNCTION, on_read) && SET(CURLOPT_READDATA, call) &&
+         SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, call) &&
+         SET(CURLOPT_PRIVATE, call));
+#undef SET
+  return result;
 }
 
 static void destroy_call(curl_call *call) {
@@ -215,21 +209,27 @@ static void destroy_call(curl_call *call) {
   free(call);
 }
 
-/* A new call with its handle, or NULL when there is no memory. */
-static curl_call *create_call(imattr_curl_pool *pool) {
+/* A new call with its handle. OK; NO_MEMORY; TLS when libcurl cannot do what
+** the config asks. */
+static imattr_status create_call(imattr_curl_pool *pool, curl_call **call) {
   curl_call *made = calloc(1, sizeof *made);
+  CURLcode result = CURLE_OUT_OF_MEMORY;
   if (made == NULL) {
-    return NULL;
+    return IMATTR_NO_MEMORY;
   }
   imattr_buffer_init(&made->reply);
   made->easy = curl_easy_init();
-  if (made->easy == NULL || !set_up(pool, made)) {
+  if (made->easy != NULL) {
+    result = set_up(pool, made);
+  }
+  if (result != CURLE_OK) {
     destroy_call(made);
-    return NULL;
+    return result == CURLE_OUT_OF_MEMORY ? IMATTR_NO_MEMORY : IMATTR_TLS;
   }
   made->all = pool->all;
   pool->all = made;
-  return made;
+  *call = made;
+  return IMATTR_OK;
 }
 
 static void put_idle(imattr_curl_pool *pool, curl_call *call) {
@@ -237,13 +237,13 @@ static void put_idle(imattr_curl_pool *pool, curl_call *call) {
   pool->idle = call;
 }
 
-static curl_call *take_idle(imattr_curl_pool *pool) {
-  curl_call *taken = pool->idle;
-  if (taken == NULL) {
-    return create_call(pool);
+static imattr_status take_idle(imattr_curl_pool *pool, curl_call **call) {
+  if (pool->idle == NULL) {
+    return create_call(pool, call);
   }
-  pool->idle = taken->next;
-  return taken;
+  *call = pool->idle;
+  pool->idle = pool->idle->next;
+  return IMATTR_OK;
 }
 
 /* The caller is done with the reply it took. */
@@ -276,10 +276,19 @@ static int make_headers(imattr_curl_pool *pool) {
   return pool->headers != NULL;
 }
 
+static CURLM *new_multi(void) {
+  CURLM *made = curl_multi_init();
+  if (made != NULL) {
+    curl_multi_setopt(made, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+  }
+  return made;
+}
+
 imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
                                       const imattr_curl_config *config) {
   imattr_curl_pool *made = calloc(1, sizeof *made);
   curl_call *first = NULL;
+  imattr_status status = IMATTR_NO_MEMORY;
   if (made == NULL) {
     return IMATTR_NO_MEMORY;
   }
@@ -287,14 +296,12 @@ imattr_status imattr_curl_pool_create(imattr_curl_pool **pool,
   made->config = *config;
   if (copy_text(&made->ca_file, config->ca_file) &&
       copy_text(&made->proxy, config->proxy) && make_headers(made)) {
-    made->multi = curl_multi_init();
+    made->multi = new_multi();
   }
   if (made->multi != NULL) { /* the first call shows that the settings hold */
-    curl_multi_setopt(made->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    first = create_call(made);
+    status = create_call(made, &first);
   }
-  if (first == NULL) {
-    imattr_status status = made->multi == NULL ? IMATTR_NO_MEMORY : IMATTR_TLS;
+  if (status != IMATTR_OK) {
     imattr_curl_pool_destroy(made);
     return status;
   }
@@ -367,6 +374,20 @@ static imattr_status fill(curl_call *call, const imattr_curl_request *request) {
              : IMATTR_NO_MEMORY;
 }
 
+/* libcurl keeps an HTTP/2 connection on which a request failed or got no answer
+** in time, and would send the next one there, too, and the one after it. So no
+** request takes such a connection, and all are closed as soon as none is in
+** use. */
+static void settle_doubts(imattr_curl_pool *pool, curl_call *call) {
+  CURLM *other = pool->has_doubts && pool->in_flight == 0 ? new_multi() : NULL;
+  if (other != NULL) {
+    curl_multi_cleanup(pool->multi);
+    pool->multi = other;
+    pool->has_doubts = 0;
+  }
+  curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, (long)pool->has_doubts);
+}
+
 /* A request that waits for its FORKED alone, without a handle of libcurl's. */
 static imattr_status keep_back(imattr_curl_pool *pool, uint64_t id) {
   curl_call *made = calloc(1, sizeof *made);
@@ -390,10 +411,10 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
     return keep_back(pool, request->id);
   }
   forget_taken(pool);
-  call = take_idle(pool);
-  if (call == NULL) {
-    return IMATTR_NO_MEMORY;
+  if (take_idle(pool, &call) != IMATTR_OK) {
+    return IMATTR_NO_MEMORY; /* the settings held when the pool was made */
   }
+  settle_doubts(pool, call);
   status = fill(call, request);
   if (status != IMATTR_OK ||
       curl_multi_add_handle(pool->multi, call->easy) != CURLM_OK) {
@@ -401,9 +422,10 @@ imattr_status imattr_curl_pool_start(imattr_curl_pool *pool,
     return IMATTR_NO_MEMORY;
   }
   call->is_in_flight = 1;
+  call->started_us = now_us();
   pool->in_flight++;
   if (pool->started_us == 0) {
-    pool->started_us = now_us();
+    pool->started_us = call->started_us;
   }
   return IMATTR_OK;
 }
@@ -416,54 +438,16 @@ size_t imattr_curl_pool_in_flight(const imattr_curl_pool *pool) {
 
 /* {===== wait ===== */
 
-static imattr_status status_of(CURLcode result) {
-  switch (result) {
-    case CURLE_OK: return IMATTR_OK;
-    case CURLE_OUT_OF_MEMORY: return IMATTR_NO_MEMORY;
-    case CURLE_COULDNT_RESOLVE_HOST: return IMATTR_RESOLVE;
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_URL_MALFORMAT: return IMATTR_CONNECT;
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_PROXY: return IMATTR_PROXY;
-    case CURLE_OPERATION_TIMEDOUT: return IMATTR_TIMEOUT;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_SSL_PINNEDPUBKEYNOTMATCH: return IMATTR_TLS;
-    default: return IMATTR_CUT;
-  }
-}
-
-/* A handshake that the other side broke off, without any certificate being
-** in doubt, is the network's fault and worth another try. */
-static int is_broken_handshake(const curl_call *call, CURLcode result) {
-  return result == CURLE_SSL_CONNECT_ERROR &&
-         (strstr(call->reason, "SSL_ERROR_SYSCALL") != NULL ||
-          strstr(call->reason, "unexpected eof") != NULL ||
-          strstr(call->reason, "Connection reset") != NULL);
-}
-
-/* Did a proxy refuse to connect? Then nothing went further than it. */
-static int is_proxy_refusal(CURL *easy, CURLcode result) {
-  long code = 0;
-  curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &code);
-  return result != CURLE_OK && code != 0 && code != 200;
-}
-
 /* How a call ended. */
-static imattr_status outcome(const curl_call *call, CURLcode result) {
+static imattr_status outcome(const imattr_curl_pool *pool,
+                             const curl_call *call, CURLcode result) {
   if (call->reading != IMATTR_OK) {
     return call->reading;
   }
-  if (is_proxy_refusal(call->easy, result)) {
-    return IMATTR_PROXY;
+  if (result == CURLE_COULDNT_CONNECT && pool->lacks_a_socket) {
+    return IMATTR_NO_MEMORY;
   }
-  return is_broken_handshake(call, result) ? IMATTR_CUT : status_of(result);
+  return imattr_curl_status(call->easy, result, call->reason);
 }
 
 /* The Date header of the answer, or NULL; libcurl's, until the next request. */
@@ -475,14 +459,14 @@ static const char *date_of(CURL *easy) {
              : NULL;
 }
 
-static void read_reply(const curl_call *call, CURLcode result,
-                       imattr_curl_reply *reply) {
+static void read_reply(const imattr_curl_pool *pool, const curl_call *call,
+                       CURLcode result, imattr_curl_reply *reply) {
   long request_bytes = 0;
   long http_status = 0;
   curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
   curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &http_status);
   reply->id = call->id;
-  reply->status = outcome(call, result);
+  reply->status = outcome(pool, call, result);
   reply->message = NULL;
   if (reply->status != IMATTR_OK) {
     reply->message =
@@ -495,6 +479,18 @@ static void read_reply(const curl_call *call, CURLcode result,
   reply->date = reply->status == IMATTR_OK ? date_of(call->easy) : NULL;
 }
 
+/* A failure casts doubt on the connection, unless it has carried an answer
+ *since
+ ** the call was started. */
+static void note_outcome(imattr_curl_pool *pool, const curl_call *call,
+                         imattr_status status) {
+  if (status == IMATTR_OK) {
+    pool->answered_us = now_us();
+  } else if (pool->answered_us <= call->started_us) {
+    pool->has_doubts = 1;
+  }
+}
+
 /* Takes one finished call, if there is one. */
 static int take_finished(imattr_curl_pool *pool, imattr_curl_reply *reply) {
   CURLMsg *message;
@@ -505,10 +501,11 @@ static int take_finished(imattr_curl_pool *pool, imattr_curl_reply *reply) {
       CURL *easy = message->easy_handle;
       curl_call *call = NULL;
       curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call);
-      read_reply(call, result, reply);
+      read_reply(pool, call, result, reply);
       curl_multi_remove_handle(pool->multi, easy);
       call->is_in_flight = 0;
       pool->in_flight--;
+      note_outcome(pool, call, reply->status);
       pool->taken = call;
       return 1;
     }

@@ -190,9 +190,9 @@ void imattr_engine_stop(imattr_engine *engine, int code);
 /* The code the run was stopped with, or 0. */
 int imattr_engine_stop_code(const imattr_engine *engine);
 
-/* Takes the next result. 0 when there is none now. */
+/* Takes the next result; peek only looks at it. 0 when there is none now. */
 int imattr_engine_result(imattr_engine *engine, imattr_result *result);
-
+int imattr_engine_peek(const imattr_engine *engine, imattr_result *result);
 void imattr_engine_counts(const imattr_engine *engine, imattr_counts *counts);
 
 #pragma GCC visibility pop

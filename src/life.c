@@ -208,18 +208,26 @@ int imattr_engine_stop_code(const imattr_engine *engine) {
 
 /* {===== results ===== */
 
-int imattr_engine_result(imattr_engine *engine, imattr_result *result) {
-  imattr_entry *entry = engine->settled.first;
-  imattr_engine_forget_told(engine);
+int imattr_engine_peek(const imattr_engine *engine, imattr_result *result) {
+  const imattr_entry *entry = engine->settled.first;
   if (entry == NULL) {
     return 0;
   }
-  result->ticket = imattr_entry_ticket(entry, entry->told_count++);
+  result->ticket = imattr_entry_ticket(entry, entry->told_count);
   result->fate = (imattr_fate)entry->fate;
   result->code = entry->code;
   result->attempts = entry->attempts;
   result->account = imattr_update_account(entry->update, &result->account_len);
-  if (entry->told_count == imattr_entry_tickets(entry)) {
+  return 1;
+}
+
+int imattr_engine_result(imattr_engine *engine, imattr_result *result) {
+  imattr_entry *entry = engine->settled.first;
+  imattr_engine_forget_told(engine);
+  if (!imattr_engine_peek(engine, result)) {
+    return 0;
+  }
+  if (++entry->told_count == imattr_entry_tickets(entry)) {
     engine->told = imattr_list_take(&engine->settled);
   }
   return 1;

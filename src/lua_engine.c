@@ -21,6 +21,8 @@ typedef struct holder {
   imattr_lua_names names;
   imattr_shape shapes[IMATTR_LANES_MAX];
   size_t lane_count;
+  imattr_request request; /* of the last READY */
+  int is_untold;          /* was it lost on the way to Lua? */
 } holder;
 
 static const char *const shape_names[] = {"set", "remove", "accounts", "whole",
@@ -173,6 +175,26 @@ static int l_engine_skip(lua_State *L) {
 
 /* {===== next and feed ===== */
 
+/* Pushes "ready" and the request. Where Lua has no memory for it, the next call
+** of engine:next tells it again: it is in flight, and nobody else knows it. */
+static int push_request(lua_State *L, holder *held, int lends) {
+  const imattr_request *request = &held->request;
+  held->is_untold = 1;
+  lua_pushliteral(L, "ready");
+  imattr_lua_pushint64(L, (int64_t)request->id);
+  lua_pushinteger(L, (lua_Integer)request->lane + 1);
+  if (lends) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)request->body);
+  } else {
+    lua_pushlstring(L, request->body, request->body_len);
+  }
+  lua_pushinteger(L, (lua_Integer)request->users);
+  lua_pushinteger(L, (lua_Integer)request->attempt);
+  lua_pushinteger(L, (lua_Integer)request->body_len);
+  held->is_untold = 0;
+  return 7;
+}
+
 /* engine:next(now_us, lends?) -> "ready", id, lane, body, users,
 **   attempt, body_len | "wait", until_us (nil: until a reply) | "idle"
 ** The body is a string, or, when `lends`, a pointer for another module in C,
@@ -181,22 +203,12 @@ static int l_engine_next(lua_State *L) {
   holder *held = check_holder(L);
   int64_t now_us = imattr_lua_checktime(L, 2);
   int lends = lua_toboolean(L, 3);
-  imattr_request request;
   int64_t until_us = 0;
-  switch (imattr_engine_next(held->engine, now_us, &request, &until_us)) {
-    case IMATTR_READY:
-      lua_pushliteral(L, "ready");
-      imattr_lua_pushint64(L, (int64_t)request.id);
-      lua_pushinteger(L, (lua_Integer)request.lane + 1);
-      if (lends) {
-        lua_pushlightuserdata(L, (void *)(uintptr_t)request.body);
-      } else {
-        lua_pushlstring(L, request.body, request.body_len);
-      }
-      lua_pushinteger(L, (lua_Integer)request.users);
-      lua_pushinteger(L, (lua_Integer)request.attempt);
-      lua_pushinteger(L, (lua_Integer)request.body_len);
-      return 7;
+  if (held->is_untold) {
+    return push_request(L, held, lends);
+  }
+  switch (imattr_engine_next(held->engine, now_us, &held->request, &until_us)) {
+    case IMATTR_READY: return push_request(L, held, lends);
     case IMATTR_WAIT:
       lua_pushliteral(L, "wait");
       if (until_us == INT64_MAX) {
@@ -289,7 +301,7 @@ static int l_engine_room(lua_State *L) {
 static int l_engine_result(lua_State *L) {
   holder *held = check_holder(L);
   imattr_result result;
-  if (!imattr_engine_result(held->engine, &result)) {
+  if (!imattr_engine_peek(held->engine, &result)) {
     lua_pushnil(L);
     return 1;
   }
@@ -298,6 +310,7 @@ static int l_engine_result(lua_State *L) {
   imattr_lua_pushcode(L, result.code);
   lua_pushinteger(L, (lua_Integer)result.attempts);
   lua_pushlstring(L, result.account, result.account_len);
+  imattr_engine_result(held->engine, &result); /* Lua has it: not lost now */
   return 5;
 }
 

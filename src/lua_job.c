@@ -214,9 +214,13 @@ static int push_row(lua_State *L, sqlite3_stmt *statement) {
       case SQLITE_FLOAT:
         lua_pushnumber(L, sqlite3_column_double(statement, i));
         break;
-      default:
-        lua_pushlstring(L, (const char *)sqlite3_column_text(statement, i),
-                        (size_t)sqlite3_column_bytes(statement, i));
+      default: {
+        const char *text = (const char *)sqlite3_column_text(statement, i);
+        if (text == NULL) { /* of a text that is there */
+          luaL_error(L, "not enough memory");
+        }
+        lua_pushlstring(L, text, (size_t)sqlite3_column_bytes(statement, i));
+      }
     }
   }
   return count;

@@ -31,13 +31,19 @@ static int l_signer_sign(lua_State *L) {
 }
 
 /* signer:verify(sdkappid, identifier, time_s, expire_s, userbuf_base64?, mac)
-** -> boolean */
+** -> boolean | nil, code, message */
 static int l_signer_verify(lua_State *L) {
   imattr_key *key = imattr_lua_check(L, 1, SIGNER);
   imattr_usersig_fields fields = check_fields(L, 6);
   size_t mac_len;
   const char *mac = luaL_checklstring(L, 7, &mac_len);
-  lua_pushboolean(L, imattr_usersig_verify(key, &fields, mac, mac_len));
+  int holds = 0;
+  imattr_status status =
+      imattr_usersig_verify(key, &fields, mac, mac_len, &holds);
+  if (status != IMATTR_OK) {
+    return imattr_lua_failure(L, status);
+  }
+  lua_pushboolean(L, holds);
   return 1;
 }
 

@@ -142,12 +142,15 @@ static imattr_status write_mac(const imattr_key *key,
   return status;
 }
 
-int imattr_usersig_verify(const imattr_key *key,
-                          const imattr_usersig_fields *fields, const char *mac,
-                          size_t mac_len) {
+imattr_status imattr_usersig_verify(const imattr_key *key,
+                                    const imattr_usersig_fields *fields,
+                                    const char *mac, size_t mac_len,
+                                    int *holds) {
   char right[MAC_SIZE];
-  return write_mac(key, fields, right) == IMATTR_OK &&
-         mac_len == sizeof right - 1 && CRYPTO_memcmp(mac, right, mac_len) == 0;
+  imattr_status status = write_mac(key, fields, right);
+  *holds = status == IMATTR_OK && mac_len == sizeof right - 1 &&
+           CRYPTO_memcmp(mac, right, mac_len) == 0;
+  return status;
 }
 
 /* {"TLS.ver":"2.0","TLS.identifier":...}; the order of keys does not matter */

@@ -63,10 +63,12 @@ imattr_status imattr_usersig_sign(const imattr_key *key,
                                   const imattr_usersig_fields *fields,
                                   imattr_buffer *usersig);
 
-/* Does `mac` belong to the fields? Takes the same time for every wrong MAC. */
-int imattr_usersig_verify(const imattr_key *key,
-                          const imattr_usersig_fields *fields, const char *mac,
-                          size_t mac_len);
+/* Is `mac` the signature of the fields under the key? Constant time. OK and the
+** answer; NO_MEMORY or CRYPTO: nobody knows. */
+imattr_status imattr_usersig_verify(const imattr_key *key,
+                                    const imattr_usersig_fields *fields,
+                                    const char *mac, size_t mac_len,
+                                    int *holds);
 
 /*
 ** Appends the JSON text inside a UserSig; nothing of it is trusted or checked

@@ -204,8 +204,8 @@ end
 -- Runs, and gives back what the run held. A transport that is left with requests on their way
 -- (somebody's callback raised) is closed instead. Returns what the source or a callback raised.
 local function carry_out(client, run, is_dry, finally)
-  client:_begin_run(run)
   local ok, problem = pcall(function()
+    client:_begin_run(run)
     pump.run(run)
     finally()
   end)
@@ -362,6 +362,7 @@ end
 ---@return imattr.Report?
 ---@return imattr.Error?
 function commands.update(client, name, users, call)
+  client._last_report = nil -- whatever happens, the one before is not this call's
   local checked = check_call(client, call)
   if checked.on_user then
     error("on_user: for get_attr alone; the fate of an update goes to on_result", 2)
@@ -376,6 +377,7 @@ end
 
 --- See Client:get_attr.
 function commands.get_attr(client, accounts, call)
+  client._last_report = nil
   local checked = check_call(client, call)
   local given = source.of_accounts(accounts)
   local attributes = {}

@@ -20,6 +20,18 @@ function Error:__tostring()
   return self.message
 end
 
+local NO_MEMORY = "not enough memory" -- Lua's words
+
+--- Raises what a pcall caught, if that is the news that there is no memory: it says nothing about
+--- what was called.
+---@param ok boolean
+---@param raised any
+function errors.pass_no_memory(ok, raised)
+  if not ok and raised == NO_MEMORY then
+    error(raised, 0)
+  end
+end
+
 -- What to do about a failure that has no vendor code, and its class.
 local WORLD = {
   RESOLVE = { "network", "check the host's name and this machine's DNS" },

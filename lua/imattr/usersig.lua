@@ -103,6 +103,7 @@ end
 -- The fields of a UserSig's JSON by our names, or nil when one is missing or of the wrong type.
 local function read(json)
   local ok, object = pcall(cjson.decode, json)
+  errors.pass_no_memory(ok, object)
   if not ok or type(object) ~= "table" then
     return nil
   end
@@ -117,6 +118,7 @@ local function read(json)
   return fields
 end
 
+-- Whether the key signed the fields; nil and a code when the check itself failed.
 local function is_signed(fields, key)
   local signer = core.signer(key)
   if not signer then
@@ -128,10 +130,10 @@ local function is_signed(fields, key)
       return false
     end
   end
-  local holds = signer:verify(fields.sdkappid, fields.identifier, fields.time, fields.expire,
+  local holds, code = signer:verify(fields.sdkappid, fields.identifier, fields.time, fields.expire,
     fields.userbuf, fields.sig)
   signer:close()
-  return holds
+  return holds, code
 end
 
 local CHECKS = { key = "string", now = "number" }
@@ -165,7 +167,10 @@ function usersig.open(text, check)
     return bad("BAD_USERSIG", "the UserSig cannot be read; it may be cut or not be one")
   end
   if check and check.key then
-    if not is_signed(fields, check.key) then
+    local holds, code = is_signed(fields, check.key)
+    if holds == nil then
+      return nil, errors.world(code, "usersig.open")
+    elseif not holds then
       return bad("BAD_SIGNATURE", "the UserSig was not signed with this key")
     end
     local now = check.now or os.time()

@@ -237,6 +237,7 @@ function wire.verdict(reply)
     return PLAINLY_DELIVERED
   end
   local ok, object = pcall(cjson.decode, reply.body)
+  errors.pass_no_memory(ok, object)
   if not ok or type(object) ~= "table" then
     return world("retry", "BAD_REPLY", reply, "not a JSON object")
   end

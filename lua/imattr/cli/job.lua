@@ -82,11 +82,13 @@ function job:put(name, value)
   return run(self, PUT, name, value)
 end
 
----A fact, or nil.
+---A fact, or nil. Raises what SQLite says: a fact that cannot be read is not one that is missing.
 ---@return any
 function job:get(name)
-  local value = run(self, GET, name)
-  if value ~= true then -- there is such a row
+  local value, message = run(self, GET, name)
+  if message then
+    error(message, 0)
+  elseif value ~= true then -- there is such a row
     return value
   end
 end
@@ -202,7 +204,7 @@ function job.open(path, mode)
   local ok, raised = pcall(read_progress, self)
   if not ok then
     db:close()
-    return nil, ("%s: %s"):format(path, tostring(raised))
+    return nil, words_of(raised)
   end
   if mode == "write" then
     run(self, TIDY, self.settled_to)
@@ -219,17 +221,20 @@ end
 ---What is wrong with the input now, if it is not the one that the job began with.
 ---@return string? message
 function job:problem_of_input()
-  local input = self:get("input")
-  local now, message = identity_of(input)
-  if not now then
-    return message
-  end
-  for _, name in ipairs { "size", "time", "hash" } do
-    if now[name] ~= self:get(name) then
-      return ("%s: changed since the job began (%s); begin a new job, or put the old file back")
-        :format(input, name)
+  local ok, problem = pcall(function()
+    local input = self:get("input")
+    local now, message = identity_of(input)
+    if not now then
+      return message
     end
-  end
+    for _, name in ipairs { "size", "time", "hash" } do
+      if now[name] ~= self:get(name) then
+        return ("%s: changed since the job began (%s); begin a new job, or put the old file back")
+          :format(input, name)
+      end
+    end
+  end)
+  return not ok and words_of(problem) or problem
 end
 
 ---Has this row its fate from an earlier run?
@@ -303,15 +308,20 @@ end
 ---@return boolean? ok
 ---@return string? message
 function job:commit()
+  if self._is_open then -- an earlier one failed, and what it wrote could not be undone then
+    run(self, "ROLLBACK")
+  end
   local began, message = run(self, "BEGIN IMMEDIATE")
   if not began then
     return nil, message
   end
+  self._is_open = true
   local ok, raised = pcall(write, self)
   if not ok then
-    run(self, "ROLLBACK")
+    self._is_open = run(self, "ROLLBACK") == nil
     return nil, words_of(raised)
   end
+  self._is_open = false
   self._ranges, self._failures = {}, {}
   return true
 end
