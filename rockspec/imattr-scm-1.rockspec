@@ -114,6 +114,7 @@ build = {
     ["imattr.errors"] = "lua/imattr/errors.lua",
     ["imattr.hosts"] = "lua/imattr/hosts.lua",
     ["imattr.ledger"] = "lua/imattr/ledger.lua",
+    ["imattr.json"] = "lua/imattr/json.lua",
     ["imattr.metrics"] = "lua/imattr/metrics.lua",
     ["imattr.options"] = "lua/imattr/options.lua",
     ["imattr.pump"] = "lua/imattr/pump.lua",

@@ -34,6 +34,7 @@ local WRONG = {
   { { endpoint = "" }, "endpoint: 0 bytes, wants at least 1" },
   { { endpoint = {} }, "endpoint: a table, wants a string or list" },
   { { endpoint = { "https://a", 7 } }, "endpoint: a table, wants a string or list" },
+  { { endpoint = { nil, "https://a" } }, "endpoint: a table, wants a string or list" },
   { { region = "mars" }, 'region: "mars" is none of china, singapore, seoul, tokyo, frankfurt, '
     .. "silicon_valley, jakarta" },
   { { region = "Singapore" }, 'region: "Singapore" is none of china, singapore, seoul, tokyo, '

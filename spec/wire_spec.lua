@@ -106,7 +106,7 @@ describe("the meaning of a reply", function()
   end)
 
   it("hands on from an ErrorList only what can be a code of the vendor's", function()
-    for _, code in ipairs { "0", "-1", "1.5", "5", "1e300", "NaN" } do
+    for _, code in ipairs { "0", "-1", "1.5", "5", "1e300" } do
       local verdict = wire.verdict(answered(('{"ActionStatus":"OK","ErrorCode":0,'
         .. '"ErrorList":[{"To_Account":"a","ErrorCode":%s}]}'):format(code)))
       assert.same({ a = status "BAD_REPLY" }, verdict.refused, code)

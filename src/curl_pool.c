@@ -42,6 +42,7 @@ typedef struct curl_call {
   imattr_buffer reply;
   imattr_status reading; /* NO_MEMORY, REPLY_TOO_LARGE: why reading ended */
   int is_in_flight;
+  int sendings;     /* more than one is one too many */
   int is_kept_back; /* started after a fork: never sent */
   char reason[CURL_ERROR_SIZE];
 } curl_call;
@@ -104,6 +105,14 @@ static size_t on_read(char *bytes, size_t size, size_t count, void *from) {
   memcpy(bytes, call->body + call->body_sent, len);
   call->body_sent += len;
   return len;
+}
+
+/* libcurl asks before it sends. When a kept connection dies before the body
+** began, it would send the request again by itself, without a slot. */
+static int on_sending(void *of, char *to, char *from, int to_port, int port) {
+  curl_call *call = of;
+  (void)to, (void)from, (void)to_port, (void)port;
+  return call->sendings++ == 0 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 /* }===== */
@@ -194,8 +203,11 @@ static CURLcode set_up(imattr_curl_pool *pool, curl_call *call) {
          /* wait for the first connection to say whether it carries many */
          SET(CURLOPT_PIPEWAIT, 1L) && SET(CURLOPT_ERRORBUFFER, call->reason) &&
          SET(CURLOPT_READFUNCTION, on_read) && SET(CURLOPT_READDATA, call) &&
-         SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, call) &&
-         SET(CURLOPT_PRIVATE, call));
+         SET(CURLOPT_PREREQFUNCTION, on_sending) &&
+         SET(CURLOPT_PREREQDATA, call) &&
+         /* a resolver that hangs is left behind, not waited for */
+         SET(CURLOPT_QUICK_EXIT, 1L) && SET(CURLOPT_WRITEFUNCTION, on_body) &&
+         SET(CURLOPT_WRITEDATA, call) && SET(CURLOPT_PRIVATE, call));
 #undef SET
   return result;
 }
@@ -365,6 +377,7 @@ static imattr_status fill(curl_call *call, const imattr_curl_request *request) {
   call->body = request->body;
   call->body_len = request->body_len;
   call->body_sent = 0;
+  call->sendings = 0;
   return turn_to(call, request->base) &&
                  curl_easy_setopt(call->easy, CURLOPT_REQUEST_TARGET,
                                   request->target) == CURLE_OK &&

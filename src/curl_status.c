@@ -29,10 +29,14 @@ static imattr_status status_of(CURLcode result) {
 /* A handshake that the other side broke off, without any certificate being
 ** in doubt, is the network's fault and worth another try. */
 static int is_broken_handshake(CURLcode result, const char *reason) {
-  return result == CURLE_SSL_CONNECT_ERROR &&
-         (strstr(reason, "SSL_ERROR_SYSCALL") != NULL ||
-          strstr(reason, "unexpected eof") != NULL ||
-          strstr(reason, "Connection reset") != NULL);
+  static const char *const signs[] = {"SSL_ERROR_SYSCALL", "unexpected eof",
+                                      "Connection reset", "Broken pipe",
+                                      "is not connected"};
+  size_t i = 0;
+  while (i < sizeof signs / sizeof *signs && strstr(reason, signs[i]) == NULL) {
+    i++;
+  }
+  return result == CURLE_SSL_CONNECT_ERROR && i < sizeof signs / sizeof *signs;
 }
 
 /* Did a proxy refuse to connect? Then nothing went further than it. */
@@ -50,10 +54,21 @@ static int is_no_http(CURL *easy, CURLcode result) {
   return result == CURLE_UNSUPPORTED_PROTOCOL && request_bytes > 0;
 }
 
+/* A line of more than 100 kB in the answer's head: libcurl calls that a lack of
+** memory. */
+static int is_long_head(CURL *easy, CURLcode result) {
+  long head_bytes = 0;
+  curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &head_bytes);
+  return result == CURLE_OUT_OF_MEMORY && head_bytes > 0;
+}
+
 imattr_status imattr_curl_status(CURL *easy, CURLcode result,
                                  const char *reason) {
   if (is_no_http(easy, result)) {
     return IMATTR_BAD_REPLY;
+  }
+  if (is_long_head(easy, result)) {
+    return IMATTR_REPLY_TOO_LARGE;
   }
   if (is_proxy_refusal(easy, result)) {
     return IMATTR_PROXY;

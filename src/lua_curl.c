@@ -2,6 +2,7 @@
 ** lua_curl: imattr.curl, the transport's C half. Loaded by scripts and the
 ** command only: in nginx it would block the worker.
 */
+#include <dlfcn.h>
 #include <limits.h>
 #include <string.h>
 
@@ -110,10 +111,21 @@ static const luaL_Reg pool_methods[] = {{"start", l_pool_start},
 
 static const luaL_Reg functions[] = {{"pool", l_pool}, {NULL, NULL}};
 
+/* A resolver's thread that was left behind may return to libcurl when the Lua
+** state is gone: libcurl stays where it is. Where it has another name it is
+** linked into the program, and stays anyway. */
+static void keep_libcurl(void) {
+  void *kept = dlopen("libcurl.so.4", RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  if (kept != NULL) {
+    dlclose(kept);
+  }
+}
+
 IMATTR_EXPORT int luaopen_imattr_curl(lua_State *L);
 
 IMATTR_EXPORT int luaopen_imattr_curl(lua_State *L) {
   curl_global_init(CURL_GLOBAL_DEFAULT);
+  keep_libcurl();
   imattr_lua_class(L, POOL, pool_methods, l_pool_close);
   lua_newtable(L);
   luaL_setfuncs(L, functions, 0);

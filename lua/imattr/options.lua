@@ -121,12 +121,13 @@ local TYPES = {
   boolean = function(value) return type(value) == "boolean" end,
   table = function(value) return type(value) == "table" end,
   string_or_list = function(value)
-    for _, item in ipairs(type(value) == "table" and value or { value }) do
-      if type(item) ~= "string" then
-        return false
+    local count = type(value) == "table" and #value or 0
+    for i = 1, count do
+      if type(value[i]) ~= "string" then
+        return false -- a hole too
       end
     end
-    return type(value) == "string" or type(value) == "table" and #value > 0
+    return type(value) == "string" or count > 0
   end,
   string_or_function = function(value)
     return type(value) == "string" or type(value) == "function"

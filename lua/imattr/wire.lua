@@ -4,12 +4,10 @@ local cjson = require("cjson").new()
 local codes = require "imattr.codes"
 local core = require "imattr.core"
 local errors = require "imattr.errors"
+local json = require "imattr.json"
 local redact = require "imattr.redact"
 
 local wire = {}
-
--- The deepest documented reply has five levels; a hostile one must not go deeper than this.
-cjson.decode_max_depth(16)
 
 -- What the vendor answers when there is nothing more to say, to the letter of its pages: the one
 -- reply that is known without being parsed.
@@ -118,7 +116,11 @@ local function days(year, month, day)
     + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
 end
 
---- Seconds since 1970 of a Date header (RFC 9110 IMF-fixdate), or nil.
+-- The last second of the last year with four digits.
+local DATE_MAX_S = 253402300799
+
+--- Seconds since 1970 of a Date header (RFC 9110 IMF-fixdate), or nil: also for one that no UserSig
+--- could be made for, before 1970 or beyond the year 9999.
 ---@param date string?
 ---@return integer?
 function wire.date_s(date)
@@ -127,8 +129,9 @@ function wire.date_s(date)
   if not day or not MONTHS[name] then
     return nil
   end
-  return days(tonumber(year), MONTHS[name], tonumber(day)) * 86400 + hour * 3600 + minute * 60
-    + second
+  local date_s = days(tonumber(year), MONTHS[name], tonumber(day)) * 86400 + hour * 3600
+    + minute * 60 + second
+  return date_s >= 0 and date_s <= DATE_MAX_S and date_s or nil
 end
 
 ---@class imattr.Reply
@@ -236,9 +239,8 @@ function wire.verdict(reply)
   if reply.body == PLAIN_OK then
     return PLAINLY_DELIVERED
   end
-  local ok, object = pcall(cjson.decode, reply.body)
-  errors.pass_no_memory(ok, object)
-  if not ok or type(object) ~= "table" then
+  local object = json.decode(reply.body)
+  if type(object) ~= "table" then
     return world("retry", "BAD_REPLY", reply, "not a JSON object")
   end
   if object.ActionStatus == "OK" and object.ErrorCode == 0 then

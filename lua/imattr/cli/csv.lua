@@ -373,8 +373,12 @@ local function header_fields(self)
   if code == "ROW_TOO_LONG" then
     return nil, ("header: over %d bytes, limit %d"):format(self._bytes_max, self._bytes_max)
   end
-  local fault = first_line_fault((gsub(string.match(source:raw(), "^[^\n]*"), "\r$", "")))
   local _, lines = source:place()
+  local first = source:raw()
+  if lines > 1 then
+    first = gsub(string.match(first, "^[^\n]*"), "\r$", "")
+  end
+  local fault = first_line_fault(first)
   if fault or code or lines > 1 then
     return nil, fault or "header: " .. (sentence or core.faults.OPEN_QUOTE)
   elseif source:count() > csv.COLUMNS_MAX then

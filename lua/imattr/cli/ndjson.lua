@@ -4,7 +4,7 @@
 --
 -- Members of other names are left alone; a rejects file has three more (line, code, reason).
 
-local cjson_safe = require "cjson.safe"
+local json = require "imattr.json"
 local lines = require "imattr.cli.lines"
 
 local find, sub = string.find, string.sub
@@ -14,17 +14,12 @@ local NUMBER_MAX = 9007199254740992 -- 2^53: above it a JSON number loses digits
 
 local ndjson = { LINE_BYTES_MAX = lines.LINE_BYTES_MAX }
 
--- an instance of its own: settings of this decoder reach nobody else's
-local json = cjson_safe.new()
-json.decode_invalid_numbers(false)
-json.decode_max_depth(16)
-
 local reader = {}
 reader.__index = reader
 
 ---The word for a decoded value's JSON type.
 local function json_type(value)
-  if value == cjson_safe.null then
+  if value == json.null then
     return "null"
   end
   return type(value) == "table" and "object or array" or type(value)
