@@ -88,7 +88,7 @@ describe("a job of imattr set #slow", function()
   it("that is stopped by Ctrl-C waits for what is in flight, and prints how to go on", function()
     write("users.csv", users(10000))
     command.server:settings { latency_ms = 100 }
-    local job = start({ "set", "--job", "users.csv" }, 3)
+    local job = start({ "set", "--job", "--rate", "20", "users.csv" }, 3)
     job:kill("INT")
     local code = job:wait(20).code
     local words = job:read("stderr")
@@ -99,7 +99,7 @@ describe("a job of imattr set #slow", function()
     assert.equal("waiting", before.state)
     assert.equal(stats().commands.im_set_attr.users, before.done)
     command.server:settings { latency_ms = 0 }
-    assert.equal(0, run({ "resume", "users.csv.imattr" }).code)
+    assert.equal(0, run({ "resume", "--rate", "0", "users.csv.imattr" }).code)
     assert.equal(10000, stats().commands.im_set_attr.users) -- each once
   end)
 

@@ -11,7 +11,8 @@
 #pragma GCC visibility push(hidden)
 
 /* How a transfer ended: OK; RESOLVE, CONNECT, PROXY, TIMEOUT, TLS, BAD_REPLY,
-** NO_MEMORY, and CUT for everything else. `reason` is the error buffer. */
+** REPLY_TOO_LARGE, NO_MEMORY, and CUT for everything else. `reason` is the
+*error buffer. */
 imattr_status imattr_curl_status(CURL *easy, CURLcode result,
                                  const char *reason);
 

@@ -308,7 +308,9 @@ local function numbers_of(run, report, err)
     numbers[fate] = run.import.counts[fate]
     numbers.users = numbers.users + numbers[fate]
   end
-  numbers.error = err
+  local came_too_late = err and err.class == "interrupted" and run.import.ended
+    and numbers.not_sent + numbers.unknown == 0 -- Ctrl-C, when all was done
+  numbers.error = not came_too_late and err or nil
   numbers.quota = run.quota
   numbers.reasons = run.import.tally:reasons()
   numbers.more_codes = run.import.tally.more_codes
