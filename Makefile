@@ -75,7 +75,7 @@ link = $(CC) -shared $(filter-out -D%,$(FLAGS_$(MODE))) -Wl,-z,relro,-z,now \
   -o $(1) $(filter %.o,$(2)) $(LDFLAGS) $$(pkg-config --libs $(3))
 
 .PHONY: all setup setup-demo demo test lint asan valgrind format bench bench-quick \
-  soak rate simulate install install-modules install-pages \
+  soak rate simulate fuzz install install-modules install-pages \
   uninstall uninstall-modules clean help
 
 .SUFFIXES:
@@ -195,6 +195,10 @@ bench-quick: setup-demo
 	@$(MAKE) --no-print-directory -s all
 	@spec/bench/run --quick
 
+# SECONDS=900 for each target before a release
+fuzz: setup
+	@spec/fuzz/run $(or $(SECONDS),60)
+
 # SEEDS=100000 before a release
 simulate:
 	@$(MAKE) --no-print-directory -s all
@@ -218,6 +222,7 @@ help:
 	@echo 'make bench-quick   the same with fewer runs'
 	@echo 'make soak          does memory stay where it is over five million users?'
 	@echo 'make rate          four processes, 20 s: how many requests in any second?'
+	@echo 'make fuzz          SECONDS=60 for each of nine targets; make test replays what they found'
 	@echo 'make simulate      SEEDS=10000: the client in virtual time, with every fault there is'
 	@echo 'make format        clang-format over all C'
 	@echo 'make clean         takes build/ away'
