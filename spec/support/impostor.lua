@@ -136,7 +136,8 @@ end
 
 function Server:requests()
   local list = {}
-  for line in (shell.read(self.folder .. "/requests." .. self.plan_id) or ""):gmatch("[^\n]+") do
+  -- whole lines: a server that is killed may leave half of one
+  for line in (shell.read(self.folder .. "/requests." .. self.plan_id) or ""):gmatch("(.-)\n") do
     list[#list + 1] = cjson.decode(line)
   end
   return list

@@ -49,7 +49,10 @@ end
 ---@return string? message
 function shell.write_private(path, text)
   local part = path .. ".part"
-  local pipe = assert(io.popen("umask 077; cat 2>/dev/null >" .. shell.quote(part), "w"))
+  -- where the file cannot be written the text is read all the same: a pipe that nobody reads would
+  -- end this process (SIGPIPE)
+  local pipe = assert(io.popen(("umask 077; { cat >%s; } 2>/dev/null || cat >/dev/null"):format(
+    shell.quote(part)), "w"))
   pipe:write(text)
   pipe:close()
   if shell.read(part) ~= text then
