@@ -561,10 +561,12 @@ int imattr_curl_pool_wait(imattr_curl_pool *pool, int timeout_ms,
   if (!is_late(pool) && take_finished(pool, reply)) {
     return 1;
   }
-  pool->started_us = 0;
-  curl_multi_perform(pool->multi, &running);
-  if (take_finished(pool, reply)) {
-    return 1;
+  if (pool->started_us != 0 || timeout_ms == 0) { /* else poll finds no news */
+    pool->started_us = 0;
+    curl_multi_perform(pool->multi, &running);
+    if (take_finished(pool, reply)) {
+      return 1;
+    }
   }
   if (timeout_ms == 0 || (timeout_ms < 0 && pool->in_flight == 0)) {
     return 0;
