@@ -108,12 +108,14 @@ local function names_one(message, given)
   return false
 end
 
--- Does the secret stand where it may be shown?
+-- Does the secret, or nearly, stand where it may be shown? (The fuzzer copies what it sees compared,
+-- and a control character shown as \5 adds what is missing.)
 local function is_in_the_open(given)
+  local part = PART:sub(5)
   for name, value in pairs(given) do
     local option = options.find(name)
-    if tostring(name):find(PART, 1, true)
-        or not (option and option.secret) and tostring(value):find(PART, 1, true) then
+    if tostring(name):find(part, 1, true)
+        or not (option and option.secret) and tostring(value):find(part, 1, true) then
       return true
     end
   end
