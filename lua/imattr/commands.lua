@@ -231,6 +231,7 @@ local function run_command(client, name, users, call, on_delivered)
   run.push, rest = source.pusher(run.engine, users, writer.invalid, function(time_ms)
     return pump.tend(run, time_ms * 1000)
   end)
+  run.source_may_wait = type(users) == "function"
   run.on_results = writer.take_results
   run.on_progress = call.on_progress and writer.progress
   local failure = carry_out(client, run, call.dry_run, function()

@@ -18,6 +18,7 @@ local LOOK_US = 1000
 ---@field transport table
 ---@field push fun(most: integer): boolean, any pushes up to so many updates: true; false at the end
 ---  of the source; false and an error value when the source failed
+---@field source_may_wait boolean a list does not; an iterator may wait for a queue
 ---@field now_us fun(): integer
 ---@field address fun(id: integer, lane: integer, users: integer, attempt: integer): string?,
 ---  string|imattr.Error host and target of a request; nil and why when it cannot be signed
@@ -57,7 +58,9 @@ local function send(run)
     local base, target = run.address(id, lane, users, attempt)
     if base then
       transport:start(id, base, target, body, body_len)
-      run.look_us = 0 -- it leaves with the next wait, which must not wait for the source
+      if run.source_may_wait then
+        run.look_us = 0 -- it leaves with the next wait: that must come before the source is asked
+      end
     else
       run.error = target
       engine:feed(id, run.now_us(), "skip", core.statuses.STOPPED.code)

@@ -120,7 +120,7 @@ function run.new(batcher, has_stopped)
     now_us = client._world.now_us,
     base = batcher._ticket, -- the engine counts from 1
     flying = {}, -- id -> a request on its way
-    infos = {}, look_us = 0, has_more = false,
+    infos = {}, look_us = 0, has_more = false, source_may_wait = true,
   }
   connect(self, batcher, commands.new_addresses(client, lanes))
   return self
