@@ -180,9 +180,13 @@ test: setup
 	@$(MAKE) --no-print-directory -s all
 	@spec/run
 
-lint asan valgrind: setup
+lint: setup
 	@$(MAKE) --no-print-directory -s all
 	@spec/run $@
+
+asan valgrind: setup
+	@$(MAKE) --no-print-directory -s all
+	@spec/run hosts $@
 
 format:
 	clang-format -i src/*.c src/*.h spec/*.c spec/*/*.[ch]

@@ -161,7 +161,7 @@ describe("the searcher", function()
   end)
 end)
 
-describe("a secret", function()
+describe("a secret #heavy", function()
   local plain, strict, vendor
 
   setup(function()
