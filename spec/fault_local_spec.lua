@@ -16,8 +16,6 @@ local matrix = cells.new()
 
 -- Takes all descriptors but so many, and gives them back after the call.
 local TAKE_ALL_BUT = [[
-  require "imattr.transport.curl"
-  require "imattr.curl"
   local held, file = {}, nil
   repeat
     file = io.open("/dev/null")

@@ -65,6 +65,9 @@ function client.new(given, around)
     return nil, hosts_err
   end
   around = around or world.real
+  if around.prepare then
+    around.prepare()
+  end
   local signer, err = signature.new(checked, around.time_s)
   if not signer then
     return nil, err

@@ -11,6 +11,7 @@ local world = {}
 ---@field random_u32 fun(): integer
 ---@field pace fun(rate: integer, mode: string, name: string?): table?, string?, string?
 ---@field transport fun(settings: table): table?, string?
+---@field prepare fun()? loads what transport needs; raises as require does
 
 -- Where nginx lets Lua wait for a socket.
 local PHASES = { rewrite = true, server_rewrite = true, access = true, content = true, timer = true,
@@ -37,6 +38,13 @@ local function transport(settings)
   return require("imattr.transport.cosocket").new(settings)
 end
 
+-- What a call needs is read from its files when a client is made: later there may be no descriptors.
+local function prepare()
+  if not rawget(_G, "ngx") then
+    require "imattr.transport.curl"
+  end
+end
+
 ---@type imattr.World
 world.real = {
   now_us = core.now_us,
@@ -44,6 +52,7 @@ world.real = {
   random_u32 = core.random_u32,
   pace = core.pace,
   transport = transport,
+  prepare = prepare,
 }
 
 return world

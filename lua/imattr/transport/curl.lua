@@ -11,6 +11,8 @@
 --                          in time (nil: no limit); it may be early: the pump asks again
 --   close()                breaks off what is in flight
 
+local libcurl = require "imattr.curl"
+
 local curl = {}
 
 ---@class imattr.transport.Curl
@@ -23,7 +25,7 @@ Transport.__index = Transport
 ---@return imattr.transport.Curl? transport
 ---@return string? code
 function curl.new(settings)
-  local pool, code = require("imattr.curl").pool(settings)
+  local pool, code = libcurl.pool(settings)
   if not pool then
     return nil, code
   end
