@@ -60,7 +60,7 @@ local function stop(signal)
   assert.is_truthy(place.server.job:wait(20), "nginx does not end: " .. signal)
 end
 
-describe("what a batcher accepted is not lost", function()
+describe("what a batcher accepted is not lost #heavy", function()
   after_each(function()
     if place then
       assert.same({}, alarms())

@@ -40,7 +40,7 @@ local function accounts(count)
   return list
 end
 
-describe("a batcher", function()
+describe("a batcher #heavy", function()
   after_each(function()
     if place then
       assert.same({}, place:alarms())
@@ -283,7 +283,7 @@ describe("a batcher", function()
   end)
 end)
 
-describe("a batcher can be posted to", function()
+describe("a batcher can be posted to #heavy", function()
   local PHASES = [[
     location = /phases {
       set_by_lua_block $said { return tostring((batch:post("set", { city = "cset" }))) }
@@ -357,7 +357,7 @@ describe("a batcher can be posted to", function()
   end)
 end)
 
-describe("a batcher is refused", function()
+describe("a batcher is refused #heavy", function()
   local client
   setup(function()
     client = assert(imattr.new { sdkappid = 1, key = "k", region = "tokyo" })
@@ -402,7 +402,7 @@ describe("a batcher is refused", function()
   end)
 end)
 
-describe("figures of batchers", function()
+describe("figures of batchers #heavy", function()
   it("add up over all workers, as Prometheus reads them", function()
     place = collector.open { workers = 2, http = "lua_shared_dict imattr 1m;", locations = [[
       location = /metrics { content_by_lua_block { ngx.print(imattr.metrics()) } }

@@ -180,7 +180,7 @@ end
 
 local function stats() return vendor:stats().commands.im_set_attr end
 
-describe("inside nginx a client", function()
+describe("inside nginx a client #heavy", function()
   local strange
 
   setup(function()

@@ -238,7 +238,7 @@ describe("the csv reader's limit of 1 MiB", function()
     assert.are.equal(message, read(("x"):rep(LIMIT + 1) .. "\na,m\n", SIZES))
   end)
 
-  it("counts the lines of a quoted field together", function()
+  it("counts the lines of a quoted field together #heavy", function()
     local rows = read(H .. 'a,m,"' .. ("xxxxxxx\n"):rep(LIMIT / 8) .. "b,f,y\n", { 65536 })
     assert.are.equal("2:- OPEN_QUOTE a quoted field has no closing quote", rows[1])
     assert.are.equal("3:xxxxxxx SHORT_ROW 1 column, header has 3", rows[2])

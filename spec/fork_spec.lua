@@ -37,7 +37,7 @@ local CALLS = {
 
 local SERVERS = { "HTTP", "HTTP/2 over TLS" }
 
-describe("a client after a fork", function()
+describe("a client after a fork #heavy", function()
   local vendor, servers, server, client
 
   setup(function()

@@ -82,7 +82,7 @@ describe("gzip", function()
     end)
   end
 
-  it("says when it is cut short, wherever that is, and gives what came before", function()
+  it("says when it is cut short, wherever that is, and gives what came before #heavy", function()
     for length = 0, #whole - 1 do
       local plain, failure = read(whole:sub(1, length), 100)
       assert.are.equal("gzip: cut short", failure)
@@ -90,7 +90,7 @@ describe("gzip", function()
     end
   end)
 
-  it("says when a byte of it is damaged, or it did not matter", function()
+  it("says when a byte of it is damaged, or it did not matter #heavy", function()
     local told = 0
     for at = 1, #whole do
       local byte = whole:byte(at)

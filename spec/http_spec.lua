@@ -74,7 +74,7 @@ local BAD = {
   { ("HTTP/1.1 100 Continue\r\n\r\n"):rep(20), "BAD_REPLY" },
 }
 
-describe("an HTTP answer", function()
+describe("an HTTP answer #heavy", function()
   it("is read to its end, however its bytes come", function()
     for i, case in ipairs(GOOD) do
       for _, size in ipairs { 1, 2, 3, 7, 100000 } do
@@ -121,7 +121,7 @@ describe("an HTTP answer", function()
   end)
 end)
 
-describe("a POST", function()
+describe("a POST #heavy", function()
   it("has its length and its host", function()
     assert.equal("POST /v4/x?a=b HTTP/1.1\r\nHost: h:1\r\nContent-Type: application/json\r\n"
       .. "Content-Length: 2\r\n\r\n{}", table.concat(http.post("h:1", "/v4/x?a=b", "{}")))

@@ -241,7 +241,7 @@ local BODIES = {
     "attrName:sex already exists at index:9" },
 }
 
-describe("the sandbox's rules", function()
+describe("the sandbox's rules #heavy", function()
   for _, case in ipairs(ACCESS) do
     local what, changes, code, info = case[1], case[2], case[3], case[4]
     it(("answer %d to %s"):format(code, what), function()
@@ -351,7 +351,7 @@ describe("the sandbox's rules", function()
   end)
 end)
 
-describe("the sandbox's sliding second", function()
+describe("the sandbox's sliding second #heavy", function()
   -- Fills a second that starts at `start_us` with `count` requests at the same moment.
   local function fill(state, count, start_us)
     for _ = 1, count do assert_done((ask(state, SET, ONE_USER, nil, start_us))) end
@@ -415,7 +415,7 @@ describe("the sandbox's sliding second", function()
   end)
 end)
 
-describe("the sandbox's statistics", function()
+describe("the sandbox's statistics #heavy", function()
   it("tell what arrived, for each command", function()
     local state = new_state()
     ask(state, SET, cjson.encode { UserAttrs = users(3) }, nil, 10)

@@ -21,7 +21,7 @@ local function numbers(changes)
   return all
 end
 
-describe("the progress line", function()
+describe("the progress line #heavy", function()
   local widths = {
     [20] = " 41%  52,300 users",
     [40] = " 41%  52,300 users  3 failed",
@@ -93,7 +93,7 @@ describe("the progress line", function()
   end)
 end)
 
-describe("progress", function()
+describe("progress #heavy", function()
   -- A progress that believes in this clock and keeps what it writes.
   local function started(look)
     local it = { now_s = 1000, written = {} }
@@ -195,7 +195,7 @@ local SOME_FAILED = report {
   },
 }
 
-describe("the summary", function()
+describe("the summary #heavy", function()
   it("says what became of everybody, and why", function()
     assert.are.equal([[
 19,331 users in 2 s
@@ -265,7 +265,7 @@ describe("the summary", function()
   end)
 end)
 
-describe("the plan of a dry run", function()
+describe("the plan of a dry run #heavy", function()
   it("says how many requests and how long", function()
     assert.are.equal([[
 dry run: 19,331 users, nothing was sent
@@ -282,7 +282,7 @@ dry run: 19,331 users, nothing was sent
   end)
 end)
 
-describe("text", function()
+describe("text #heavy", function()
   it("shows data without what a terminal acts on", function()
     local cases = {
       { "plain, with 北京 and 😀", "plain, with 北京 and 😀" },
