@@ -55,11 +55,11 @@ describe("a shared ring", function()
     assert.equal(0, (other:take(0, HOLD_US)))
   end)
 
-  it("is a private file of 8008 bytes in shared memory, and stays when closed", function()
+  it("is a private file of 8048 bytes in shared memory, and stays when closed", function()
     local name = rings.name()
     core.pace(1, "strict", name):close()
     assert.equal(384, core.file_mode(rings.path(name)))
-    assert.equal(8008, #rings.read(name))
+    assert.equal(8048, #rings.read(name))
     assert.equal(0, (take(core.pace(1, "strict", name), 0)))
   end)
 
@@ -223,7 +223,7 @@ describe("the file of a shared ring", function()
     assert_foreign(other)
   end)
 
-  for _, size in ipairs { 1, 8007, 8009, 100000 } do
+  for _, size in ipairs { 1, 8007, 8009, 8047, 8049, 100000 } do
     it(("is refused when it has %d bytes, and left as it is"):format(size), function()
       local name = used()
       local text = ("x"):rep(size)
@@ -268,6 +268,13 @@ describe("the file of a shared ring", function()
     assert.equal(0, (take(core.pace(1, "strict", name), 0)))
   end)
 
+  it("may be of the first layout, and is made longer", function()
+    local name = used()
+    rings.write(name, ("\0"):rep(8008))
+    assert.equal(0, (take(core.pace(1, "strict", name), 0)))
+    assert.equal(8048, #rings.read(name))
+  end)
+
   it("has a name without slashes, of 200 bytes at most", function()
     for _, name in ipairs { "a/b", "/", "../x", ("n"):rep(201) } do
       assert.same({ nil, "PACE_FILE",
@@ -278,5 +285,116 @@ describe("the file of a shared ring", function()
     longest = longest .. ("n"):rep(200 - #longest)
     assert.truthy(core.pace(1, "strict", longest))
     rings.forget_later(longest)
+  end)
+end)
+
+-- ---- live senders and backfills
+
+-- Sends of a list of senders in 60 s: { backfill?, rest_us? } each; how many of each in a second,
+-- and what the server saw.
+local function sent_by(senders, rtt_us, mode)
+  local name, paces, rest_us = rings.name(), {}, {}
+  for i, sender in ipairs(senders) do
+    paces[i] = core.pace(100, mode or "strict", name, sender.backfill)
+    rest_us[i] = sender.rest_us
+  end
+  local seen = arrivals.simulate { paces = paces, rest_us = rest_us, rtt_us = rtt_us, seconds = 60,
+    seed = #senders }
+  local per_second = {}
+  for i, count in ipairs(seen.sent) do per_second[i] = count / 60 end
+  return per_second, seen
+end
+
+describe("live senders and backfills on one ring #slow", function()
+  after_each(rings.remove_all)
+
+  for i, rtt_us in ipairs(PROFILES) do
+    it("share it four to one while both want all of it, round trip " .. i, function()
+      local sent, seen = sent_by({ {}, { backfill = true } }, rtt_us)
+      local both = sent[1] + sent[2]
+      assert(seen.most <= 100, seen.most)
+      assert(both >= 0.95 * 100 / (1 + seen.rtt_us / SECOND_US), both)
+      assert(sent[1] >= 0.7 * both and sent[1] <= 0.85 * both, sent[1])
+      assert(sent[2] >= 0.15 * both, sent[2])
+    end)
+  end
+
+  it("share it so however many there are of each", function()
+    local sent, seen = sent_by({ {}, {}, {}, { backfill = true }, { backfill = true } },
+      PROFILES[2])
+    local live, backfill = sent[1] + sent[2] + sent[3], sent[4] + sent[5]
+    assert(seen.most <= 100, seen.most)
+    assert(live >= 0.7 * (live + backfill), live)
+    assert(backfill >= 0.15 * (live + backfill), backfill)
+  end)
+
+  it("leave to a backfill what is not wanted, and wait for next to nothing", function()
+    local sent, seen = sent_by({ { rest_us = function(random) return random(200 * MS_US) end },
+      { backfill = true } }, PROFILES[1])
+    assert(seen.most <= 100, seen.most)
+    assert(sent[1] >= 8, sent[1])
+    assert(sent[1] + sent[2] >= 97, sent[2])
+    assert(seen.longest_wait_us[1] <= 40 * MS_US, seen.longest_wait_us[1])
+  end)
+
+  it("have all of it when they are alone", function()
+    for _, backfill in ipairs { false, true } do
+      local sent = sent_by({ { backfill = backfill } }, PROFILES[1])
+      assert(sent[1] >= 97, sent[1])
+    end
+  end)
+
+  it("share it when the sends are evenly spaced, too", function()
+    local sent = sent_by({ {}, { backfill = true } }, PROFILES[2], "even")
+    assert(sent[1] >= 70 and sent[1] <= 85 and sent[2] >= 15, sent[1])
+  end)
+end)
+
+describe("the vendor's limit", function()
+  after_each(rings.remove_all)
+
+  it("counts for everybody on the ring where it is lower than the rate", function()
+    local name = rings.name()
+    local one, other = core.pace(100, "strict", name), core.pace(40, "strict", name)
+    one:limit(50, 0)
+    assert.same({ 50, 40 }, { one:rate(1), other:rate(1) })
+    local seen = arrivals.simulate { paces = { one }, rtt_us = PROFILES[1], seconds = 10, seed = 1 }
+    assert(seen.most <= 50, seen.most)
+    assert(seen.per_second >= 48, seen.per_second)
+  end)
+
+  it("counts where it is higher for those whose rate nobody chose", function()
+    local name = rings.name()
+    local chosen, default = core.pace(100, "strict", name),
+      core.pace(100, "strict", name, false, true)
+    chosen:limit(200, 0)
+    assert.same({ 100, 200 }, { chosen:rate(1), default:rate(1) })
+    local seen = arrivals.simulate { paces = { default }, rtt_us = PROFILES[1], seconds = 10,
+      seed = 1 }
+    assert(seen.most <= 200 and seen.per_second >= 190, seen.per_second)
+  end)
+
+  it("counts for ten minutes after it was told", function()
+    local pace = core.pace(100, "strict")
+    pace:limit(7, 5 * SECOND_US)
+    assert.same({ 7, 7, 100, 100 }, { pace:rate(5 * SECOND_US), pace:rate(604 * SECOND_US),
+      pace:rate(605 * SECOND_US), pace:rate(4 * SECOND_US) }) -- before: another clock told it
+    pace:limit(9, 605 * SECOND_US)
+    assert.equal(9, pace:rate(606 * SECOND_US))
+  end)
+
+  it("may be told at the last moment that a clock can show", function()
+    local pace = core.pace(100, "strict")
+    pace:limit(1000, 2 ^ 53 - 1)
+    assert.equal(100, pace:rate(2 ^ 53 - 1))
+  end)
+
+  it("is 1 to 1000", function()
+    local pace = core.pace(1, "strict")
+    for _, limit in ipairs { 0, 1001, -1 } do
+      assert.is_false((pcall(pace.limit, pace, limit, 0)))
+    end
+    pace:limit(1, 0)
+    pace:limit(1000, 0)
   end)
 end)

@@ -46,6 +46,21 @@ static int l_pace_slow_down(lua_State *L) {
   return 0;
 }
 
+/* pace:limit(requests a second, now_us): the vendor's */
+static int l_pace_limit(lua_State *L) {
+  imattr_pace *pace = imattr_lua_checkpace(L, 1);
+  int limit = (int)imattr_lua_checkint(L, 2, 1, IMATTR_RATE_MAX);
+  imattr_pace_limit(pace, limit, imattr_lua_checktime(L, 3));
+  return 0;
+}
+
+/* pace:rate(now_us) -> the requests a second that it keeps to */
+static int l_pace_rate(lua_State *L) {
+  const imattr_pace *pace = imattr_lua_checkpace(L, 1);
+  lua_pushinteger(L, imattr_pace_rate(pace, imattr_lua_checktime(L, 2)));
+  return 1;
+}
+
 static int l_pace_close(lua_State *L) {
   imattr_lua_box *box = luaL_checkudata(L, 1, PACE);
   imattr_pace_destroy(box->object);
@@ -59,17 +74,19 @@ static imattr_pace_mode check_mode(lua_State *L, int index) {
                                                           : IMATTR_PACE_EVEN;
 }
 
-/* core.pace(rate, mode, name?) -> pace | nil, code, message. With a name the
-** ring is shared with every process of this user that gives the same one. */
+/* core.pace(rate, mode, name?, is_backfill?, heeds_raises?)
+** -> pace | nil, code, message. With a name the ring is shared with every
+** process of this user that gives the same one. */
 static int l_pace(lua_State *L) {
   int rate = (int)imattr_lua_checkint(L, 1, 1, IMATTR_RATE_MAX);
-  imattr_pace_mode mode = check_mode(L, 2);
+  imattr_pace_manner manner = {check_mode(L, 2), lua_toboolean(L, 4),
+                               lua_toboolean(L, 5)};
   const char *name = luaL_optstring(L, 3, NULL);
   imattr_lua_box *box = imattr_lua_new(L, PACE);
   imattr_pace *pace = NULL;
   imattr_status status = name == NULL
-                             ? imattr_pace_create(&pace, rate, mode)
-                             : imattr_pace_open(&pace, name, rate, mode);
+                             ? imattr_pace_create(&pace, rate, manner)
+                             : imattr_pace_open(&pace, name, rate, manner);
   int reason = errno;
   box->object = pace;
   if (status == IMATTR_PACE_FILE) {
@@ -82,10 +99,10 @@ static int l_pace(lua_State *L) {
   return status == IMATTR_OK ? 1 : imattr_lua_failure(L, status);
 }
 
-static const luaL_Reg pace_methods[] = {{"take", l_pace_take},
-                                        {"give", l_pace_give},
-                                        {"slow_down", l_pace_slow_down},
-                                        {NULL, NULL}};
+static const luaL_Reg pace_methods[] = {
+    {"take", l_pace_take},           {"give", l_pace_give},
+    {"slow_down", l_pace_slow_down}, {"limit", l_pace_limit},
+    {"rate", l_pace_rate},           {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"pace", l_pace}, {NULL, NULL}};
 

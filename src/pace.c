@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,14 @@
 ** others for longer than this: the even distance at the vendor's 100/s. */
 #define SHARED_GAP_MAX_US 10205
 
+/* What each kind of sender keeps of the rate while the other one wants it, too:
+** live ones, backfills. */
+static const double KIND_SHARE[] = {0.8, 0.2};
+
+/* A sender that was told a moment is taken to want to send until a little after
+** it: it may ask late, or never again. */
+#define WANTED_US (SECOND_US / 50)
+
 /* When every slot is in the hand of somebody, another process may give one
 ** back long before the moment written in it: look again after this. */
 #define LOOK_AGAIN_US (SECOND_US / 100)
@@ -42,15 +51,23 @@
 typedef struct ring {
   int64_t next_send_us; /* no request leaves before: spreads the sends */
   int64_t free_us[IMATTR_RATE_MAX];
+  int64_t wanted_us[2];    /* until when senders of a kind want to send */
+  int64_t next_kind_us[2]; /* a kind's next send, if the other kind wants to */
+  int64_t limit; /* the vendor's: until when in ms, times LIMIT_BASE, and it */
 } ring;
+
+/* A ring of the first layout ends here; it is made longer. */
+#define FIRST_RING_SIZE offsetof(ring, wanted_us)
+
+#define LIMIT_BASE 1024
 
 struct imattr_pace {
   pid_t pid; /* whose slots it takes: a child process gives none of them back */
   int holders;
   ring *ring;
   int is_shared; /* is the ring mapped (else it is ours) */
-  int rate;
-  imattr_pace_mode mode;
+  int given_rate;
+  imattr_pace_manner manner;
   int64_t next_send_us; /* of this process */
   int cursor;           /* where the last free slot was found */
   double slow_share;    /* of the full pace, at slow_since_us */
@@ -60,7 +77,7 @@ struct imattr_pace {
 /* {===== birth and death ===== */
 
 static imattr_status create(imattr_pace **pace, ring *shared, int rate,
-                            imattr_pace_mode mode) {
+                            imattr_pace_manner manner) {
   imattr_pace *made = calloc(1, sizeof *made);
   if (made == NULL) {
     return IMATTR_NO_MEMORY;
@@ -73,28 +90,32 @@ static imattr_status create(imattr_pace **pace, ring *shared, int rate,
   made->is_shared = shared != NULL;
   made->pid = getpid();
   made->holders = 1;
-  made->rate = rate;
-  made->mode = mode;
+  made->given_rate = rate;
+  made->manner = manner;
   made->slow_share = 1.0;
   *pace = made;
   return IMATTR_OK;
 }
 
 imattr_status imattr_pace_create(imattr_pace **pace, int rate,
-                                 imattr_pace_mode mode) {
-  return create(pace, NULL, rate, mode);
+                                 imattr_pace_manner manner) {
+  return create(pace, NULL, rate, manner);
 }
 
-/* Is the file plain, ours, closed to others, and of the ring's size (or empty:
-** just made)? */
+/* Is the file shorter than a ring: just made, or of the first layout? */
+static int is_short(const struct stat *file) {
+  return file->st_size == 0 || file->st_size == (off_t)FIRST_RING_SIZE;
+}
+
+/* Is the file plain, ours, closed to others, and of a size that a ring has? */
 static int is_trusted(const struct stat *file) {
   return S_ISREG(file->st_mode) && file->st_uid == geteuid() &&
          file->st_nlink == 1 && (file->st_mode & (S_IRWXG | S_IRWXO)) == 0 &&
-         (file->st_size == 0 || file->st_size == (off_t)sizeof(ring));
+         (is_short(file) || file->st_size == (off_t)sizeof(ring));
 }
 
-/* Two processes that find the file empty both set the same size: harmless,
-** as new bytes are zero and a zero word is a free slot. */
+/* Two processes that find the file short both set the same size: harmless, as
+** new bytes are zero, and a zero word is a free slot, or nothing known. */
 static imattr_status map(int file, ring **mapped) {
   struct stat about;
   void *memory;
@@ -104,7 +125,7 @@ static imattr_status map(int file, ring **mapped) {
   if (!is_trusted(&about)) {
     return IMATTR_PACE_FOREIGN;
   }
-  if (about.st_size == 0 && ftruncate(file, (off_t)sizeof(ring)) != 0) {
+  if (is_short(&about) && ftruncate(file, (off_t)sizeof(ring)) != 0) {
     return IMATTR_PACE_FILE;
   }
   memory =
@@ -117,7 +138,7 @@ static imattr_status map(int file, ring **mapped) {
 }
 
 imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
-                               imattr_pace_mode mode) {
+                               imattr_pace_manner manner) {
   char path[256];
   ring *mapped = NULL;
   imattr_status status;
@@ -138,7 +159,7 @@ imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
   reason = errno;
   close(file);
   if (status == IMATTR_OK) {
-    status = create(pace, mapped, rate, mode);
+    status = create(pace, mapped, rate, manner);
     if (status != IMATTR_OK) {
       munmap(mapped, sizeof(ring));
     }
@@ -196,18 +217,34 @@ static double present_share(const imattr_pace *pace, int64_t now_us) {
   return pace->slow_share >= 1.0 || share >= 1.0 ? 1.0 : share;
 }
 
+int imattr_pace_rate(const imattr_pace *pace, int64_t now_us) {
+  int64_t word = load(&pace->ring->limit);
+  int64_t left_ms = word / LIMIT_BASE - now_us / 1000;
+  int limit = (int)(word % LIMIT_BASE);
+  if (left_ms <= 0 || left_ms > IMATTR_LIMIT_US / 1000 || limit < 1 ||
+      limit > IMATTR_RATE_MAX) {
+    return pace->given_rate; /* nobody told one, or long ago */
+  }
+  return limit < pace->given_rate || pace->manner.heeds_raises
+             ? limit
+             : pace->given_rate;
+}
+
 /*
 ** The distance between two sends. In strict mode the slots keep the limit; the
 ** distance only spreads the sends, and is a little less than the even one, so
-** that a sender who was held up catches up. A pace that was slowed down is kept
-** by distance alone.
+** that a sender who was held up catches up; but for a backfill, which would
+** leave no slot for others at the end of each second. A pace that was slowed
+** down is kept by distance alone.
 */
-static int64_t gap_us(const imattr_pace *pace, double share) {
-  double even = (double)SECOND_US / ((double)pace->rate * share);
-  if (pace->mode == IMATTR_PACE_EVEN) {
+static int64_t gap_us(const imattr_pace *pace, int rate, double share) {
+  double even = (double)SECOND_US / ((double)rate * share);
+  if (pace->manner.mode == IMATTR_PACE_EVEN) {
     return (int64_t)(even / EVEN_FACTOR);
   }
-  return (int64_t)(share < 1.0 ? even : even * SPREAD_FACTOR);
+  return (int64_t)(share < 1.0 || pace->manner.is_backfill
+                       ? even
+                       : even * SPREAD_FACTOR);
 }
 
 /*
@@ -224,12 +261,12 @@ static int64_t due_after(int64_t due_us, int64_t now_us, int64_t gap) {
 ** Claims a free slot among the first `rate`. Returns its index and its old
 ** word, or -1 and the moment at which the first one becomes free.
 */
-static int claim(imattr_pace *pace, int64_t now_us, int64_t until_us,
+static int claim(imattr_pace *pace, int rate, int64_t now_us, int64_t until_us,
                  int64_t *word) {
   int64_t first_us = INT64_MAX;
   int i;
-  for (i = 1; i <= pace->rate; i++) {
-    int slot = (pace->cursor + i) % pace->rate;
+  for (i = 1; i <= rate; i++) {
+    int slot = (pace->cursor + i) % rate;
     int64_t old = load(&pace->ring->free_us[slot]);
     int64_t free_us = moment(old, now_us);
     if (free_us <= now_us) {
@@ -263,40 +300,79 @@ static int64_t ask_again_us(const imattr_pace *pace, int64_t first_us,
 ** which spaces sends and does not wait for answers, for its second alone. */
 static int64_t hold_until(const imattr_pace *pace, int64_t now_us,
                           int64_t hold_us) {
-  return now_us + REST_US + (pace->mode == IMATTR_PACE_STRICT ? hold_us : 0);
+  return now_us + REST_US +
+         (pace->manner.mode == IMATTR_PACE_STRICT ? hold_us : 0);
+}
+
+/* Does the other kind of sender want to send, too? */
+static int is_contended(const imattr_pace *pace, int64_t now_us) {
+  return moment(load(&pace->ring->wanted_us[!pace->manner.is_backfill]),
+                now_us) > now_us;
+}
+
+/* The moment before which this sender may not send, whatever the slots say. */
+static int64_t next_moment(const imattr_pace *pace, int64_t shared_us,
+                           int is_contended, int64_t now_us) {
+  int64_t next_us =
+      shared_us > pace->next_send_us ? shared_us : pace->next_send_us;
+  int64_t kind_us = moment(
+      load(&pace->ring->next_kind_us[pace->manner.is_backfill != 0]), now_us);
+  return is_contended && kind_us > next_us ? kind_us : next_us;
+}
+
+/* The sender must wait: the other kind hears of it. */
+static int64_t wait_until(imattr_pace *pace, int64_t until_us) {
+  store(&pace->ring->wanted_us[pace->manner.is_backfill != 0],
+        until_us + WANTED_US);
+  return until_us;
+}
+
+/* A send of this kind was granted: when is the next one due, if the other kind
+** wants to send? While it does not, nothing adds up. */
+static void note_kind(imattr_pace *pace, int rate, int is_contended,
+                      int64_t now_us) {
+  int kind = pace->manner.is_backfill != 0;
+  int64_t *next_us = &pace->ring->next_kind_us[kind];
+  int64_t gap = (int64_t)((double)SECOND_US / (rate * KIND_SHARE[kind]));
+  int64_t due_us = is_contended ? moment(load(next_us), now_us) : now_us;
+  store(next_us, due_after(due_us, now_us, gap));
+  store(&pace->ring->wanted_us[kind], 0);
 }
 
 int64_t imattr_pace_take(imattr_pace *pace, int64_t now_us, int64_t hold_us,
                          int *slot, int64_t *held_us) {
-  int64_t gap = gap_us(pace, present_share(pace, now_us));
+  int rate = imattr_pace_rate(pace, now_us);
+  int64_t gap = gap_us(pace, rate, present_share(pace, now_us));
   int64_t shared_us = load(&pace->ring->next_send_us);
   int64_t next_shared_us = moment(shared_us, now_us);
-  int64_t next_us =
-      next_shared_us > pace->next_send_us ? next_shared_us : pace->next_send_us;
+  int contended = is_contended(pace, now_us);
+  int64_t next_us = next_moment(pace, next_shared_us, contended, now_us);
   int64_t word = 0;
   int found;
   if (next_us > now_us) {
-    return next_us;
+    return wait_until(pace, next_us);
   }
   *held_us = hold_until(pace, now_us, hold_us);
-  found = claim(pace, now_us, *held_us, &word);
+  found = claim(pace, rate, now_us, *held_us, &word);
   if (found < 0) {
-    return ask_again_us(pace, word, now_us);
+    return wait_until(pace, ask_again_us(pace, word, now_us));
   }
   if (!swap(&pace->ring->next_send_us, shared_us,
             due_after(next_shared_us, now_us,
                       gap < SHARED_GAP_MAX_US ? gap : SHARED_GAP_MAX_US))) {
     store(&pace->ring->free_us[found], word); /* ours, and unused */
-    return now_us + 1;
+    return wait_until(pace, now_us + 1);
   }
   pace->next_send_us = due_after(pace->next_send_us, now_us, gap);
+  note_kind(pace, rate, contended, now_us);
   *slot = found;
   return 0;
 }
 
 void imattr_pace_give(imattr_pace *pace, int slot, int64_t held_us,
                       int64_t now_us) {
-  if (slot >= 0 && pace->mode == IMATTR_PACE_STRICT && pace->pid == getpid()) {
+  if (slot >= 0 && pace->manner.mode == IMATTR_PACE_STRICT &&
+      pace->pid == getpid()) {
     int64_t *word = &pace->ring->free_us[slot];
     swap(word, held_us == 0 ? load(word) : held_us, now_us + REST_US);
   }
@@ -310,6 +386,11 @@ void imattr_pace_slow_down(imattr_pace *pace, int64_t now_us) {
   share *= SLOW_FACTOR;
   pace->slow_share = share < SLOW_FLOOR ? SLOW_FLOOR : share;
   pace->slow_since_us = now_us;
+}
+
+void imattr_pace_limit(imattr_pace *pace, int limit, int64_t now_us) {
+  store(&pace->ring->limit,
+        (now_us + IMATTR_LIMIT_US) / 1000 * LIMIT_BASE + limit);
 }
 
 /* }===== */

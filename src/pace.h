@@ -38,6 +38,16 @@ typedef enum imattr_pace_mode {
                          strict pace on the same ring */
 } imattr_pace_mode;
 
+/* How a sender goes about it. */
+typedef struct imattr_pace_manner {
+  imattr_pace_mode mode;
+  int is_backfill;  /* a bulk job: live senders of the ring go before it. While
+                       both kinds want to send, it keeps a fifth of the rate and
+                       they four fifths; alone, each has the whole */
+  int heeds_raises; /* the rate was nobody's choice: a higher limit of the
+                       vendor's counts, too */
+} imattr_pace_manner;
+
 /* Opaque. */
 typedef struct imattr_pace imattr_pace;
 
@@ -46,20 +56,19 @@ typedef struct imattr_pace imattr_pace;
 ** second. OK; NO_MEMORY.
 */
 imattr_status imattr_pace_create(imattr_pace **pace, int rate,
-                                 imattr_pace_mode mode);
+                                 imattr_pace_manner manner);
 
 /*
 ** A ring shared with every process of this user that opens the same `name`
 ** (without `/`, at most 200 bytes; the file is /dev/shm/imattr-UID-NAME).
 ** Processes may open it with different rates: a process uses the first `rate`
-*slots of the ring, so all
-** together stay below the highest.
+** slots of the ring, so all together stay below the highest.
 ** OK; NO_MEMORY; PACE_FILE when the system refuses (errno tells);
 ** PACE_FOREIGN when the file is a link, not a plain file, of another owner,
 ** open to others or of another size.
 */
 imattr_status imattr_pace_open(imattr_pace **pace, const char *name, int rate,
-                               imattr_pace_mode mode);
+                               imattr_pace_manner manner);
 
 /* One more holder: destroy must be called once more. */
 void imattr_pace_share(imattr_pace *pace);
@@ -96,6 +105,20 @@ void imattr_pace_give(imattr_pace *pace, int slot, int64_t held_us,
 ** taken as one.
 */
 void imattr_pace_slow_down(imattr_pace *pace, int64_t now_us);
+
+/* How long a limit counts that the vendor told: its alarm comes again while
+** the app sends more than 80 % of it (vendor's page 1047/60256). */
+#define IMATTR_LIMIT_US INT64_C(600000000)
+
+/*
+** The vendor says what the limit is, 1 to IMATTR_RATE_MAX: for IMATTR_LIMIT_US
+** it counts in place of the rate for everybody on the ring, where it is lower;
+** where it is higher, for those that heed raises.
+*/
+void imattr_pace_limit(imattr_pace *pace, int limit, int64_t now_us);
+
+/* The requests a second that this sender keeps to now. */
+int imattr_pace_rate(const imattr_pace *pace, int64_t now_us);
 
 #pragma GCC visibility pop
 

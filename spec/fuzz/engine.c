@@ -522,9 +522,9 @@ static void set_lanes(life *world, fuzz_bytes *bytes) {
     made->shape = lane == 0 ? IMATTR_SHAPE_SET : IMATTR_SHAPE_REMOVE;
     world->rates[lane] = rate;
     if (rate > 0) {
-      MUST(imattr_pace_create(&made->pace, rate,
-                              drawn & 2 ? IMATTR_PACE_EVEN
-                                        : IMATTR_PACE_STRICT) == IMATTR_OK);
+      imattr_pace_manner manner = {
+          drawn & 2 ? IMATTR_PACE_EVEN : IMATTR_PACE_STRICT, 0, 0};
+      MUST(imattr_pace_create(&made->pace, rate, manner) == IMATTR_OK);
     }
   }
 }

@@ -32,7 +32,8 @@ local function ask(state)
       local slot, until_us = pace:take(state.now_us, HOLD_US)
       if slot then
         state.send(i, pace, slot)
-        state.ask_us[i] = state.now_us + state.lateness()
+        state.wants_us[i] = state.now_us + state.rest_us[i](state.random)
+        state.ask_us[i] = math.max(state.now_us, state.wants_us[i]) + state.lateness()
       else
         assert(until_us > state.now_us)
         state.ask_us[i] = until_us + state.lateness()
@@ -58,7 +59,8 @@ local function answer(state)
       state.flights[k] = state.flights[#state.flights]
       state.flights[#state.flights] = nil
       for i = 1, #state.paces do
-        state.ask_us[i] = math.min(state.ask_us[i], state.now_us + state.lateness())
+        state.ask_us[i] = math.max(state.wants_us[i],
+          math.min(state.ask_us[i], state.now_us + state.lateness()))
       end
     end
   end
@@ -69,6 +71,7 @@ local function new_state(settings)
   local state = {
     paces = settings.paces, now_us = 0, ask_us = {}, flights = {},
     all = {}, each = {}, sends = 0, sent_by = {}, rtt_sum_us = 0,
+    random = random, wants_us = {}, rest_us = settings.rest_us or {}, longest_wait_us = {},
   }
   local place = settings.place or function() return random(1000001) / 1000000 end
   state.lateness = #settings.paces == 1 and function() return 0 end or function()
@@ -81,32 +84,39 @@ local function new_state(settings)
       { pace = pace, slot = slot, answer_us = state.now_us + rtt_us }
     state.all[#state.all + 1] = arrival_us
     table.insert(state.each[i], arrival_us)
+    state.longest_wait_us[i] = math.max(state.longest_wait_us[i],
+      state.now_us >= WARM_UP_S * SECOND_US and state.now_us - state.wants_us[i] or 0)
     state.rtt_sum_us = state.rtt_sum_us + rtt_us
     if state.now_us >= WARM_UP_S * SECOND_US then state.sends = state.sends + 1 end
   end
   for i = 1, #settings.paces do
     state.ask_us[i], state.each[i] = state.lateness(), {}
+    state.wants_us[i], state.longest_wait_us[i] = 0, 0
+    state.rest_us[i] = state.rest_us[i] or function() return 0 end
   end
   return state
 end
 
 local function seen_by_server(state, seconds)
   local seen = {
-    most = arrivals.most_in_a_second(state.all), most_each = {}, shares = {},
+    most = arrivals.most_in_a_second(state.all), most_each = {}, shares = {}, sent = {},
+    longest_wait_us = state.longest_wait_us,
     per_second = state.sends / (seconds - WARM_UP_S),
     rtt_us = state.rtt_sum_us / #state.all,
   }
   for i, list in ipairs(state.each) do
     seen.most_each[i] = arrivals.most_in_a_second(list)
     seen.shares[i] = #list / #state.all
+    seen.sent[i] = #list
   end
   return seen
 end
 
 --- settings: paces; rtt_us = f(random); seconds; seed; place = f(random) -> 0 (arrives when sent)
---- to 1 (when answered), default anywhere between; each_second = f(now_us).
+--- to 1 (when answered), default anywhere between; each_second = f(now_us); rest_us[i] = f(random):
+--- how long a sender wants nothing after a send, default 0.
 ---@param settings table
----@return table seen { most, most_each, shares, per_second, rtt_us }
+---@return table seen { most, most_each, shares, sent, per_second, rtt_us, longest_wait_us[i] }
 function arrivals.simulate(settings)
   local state = new_state(settings)
   local second = 1
