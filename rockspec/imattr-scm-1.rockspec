@@ -70,6 +70,7 @@ build = {
     },
     ["imattr"] = "lua/imattr.lua",
     ["imattr.backlog"] = "lua/imattr/backlog.lua",
+    ["imattr.alarm"] = "lua/imattr/alarm.lua",
     ["imattr.batcher"] = "lua/imattr/batcher.lua",
     ["imattr.cli.accounts"] = "lua/imattr/cli/accounts.lua",
     ["imattr.cli.checkup"] = "lua/imattr/cli/checkup.lua",

@@ -157,8 +157,9 @@ local LUA_ARROWS = {
   },
   ["imattr.client"] = {
     "imattr.commands", "imattr.signature", "imattr.hosts", "imattr.options", "imattr.errors",
-    "imattr.batcher", "imattr.world", "imattr.redact", "imattr.core",
+    "imattr.alarm", "imattr.batcher", "imattr.world", "imattr.redact", "imattr.core",
   },
+  ["imattr.alarm"] = { "imattr.wire", "imattr.json", "imattr.errors", "imattr.core" },
   ["imattr.batcher"] = {
     "imattr.backlog", "imattr.driver", "imattr.ending", "imattr.ledger", "imattr.run",
     "imattr.settings", "imattr.spool", "imattr.metrics", "imattr.wire", "imattr.world",

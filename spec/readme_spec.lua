@@ -259,7 +259,7 @@ daemon off;
 master_process off;
 pid nginx.pid;
 error_log error.log;
-env IMATTR_KEY; env IMATTR_SDKAPPID; env IMATTR_ENDPOINT;
+env IMATTR_KEY; env IMATTR_SDKAPPID; env IMATTR_ENDPOINT; env WEBHOOK_TOKEN;
 events {}
 http {
   access_log off;
@@ -294,7 +294,9 @@ $example
 
   -- An nginx with all examples of the page in it.
   local function start_nginx()
-    write("attributes.lua", readme.joined(BLOCKS, "file attributes.lua"))
+    for _, name in ipairs { "chat.lua", "attributes.lua" } do
+      write(name, readme.joined(BLOCKS, "file " .. name))
+    end
     write("users", "xiaojun012:{PLAIN}secret\n")
     write("nginx.conf", (NGINX:gsub("%$(%a+)", { tree = TREE, folder = place.folder,
       example = readme.joined(BLOCKS, "nginx"), http = readme.joined(BLOCKS, "nginx http"),
@@ -302,7 +304,7 @@ $example
     local job = process.start({ "nginx", "-p", place.folder .. "/", "-c",
       place.folder .. "/nginx.conf" }, { timeout_s = 30, env = { PATH = NGINX_PATH,
       IMATTR_KEY = place.server.key, IMATTR_SDKAPPID = place.server.sdkappid,
-      IMATTR_ENDPOINT = place.server.endpoint } })
+      IMATTR_ENDPOINT = place.server.endpoint, WEBHOOK_TOKEN = "t" } })
     local listens = process.wait_until(function()
       return shell.run("test -S " .. shell.quote(place.folder .. "/socket"))
     end, 5)
@@ -323,6 +325,7 @@ $example
     local long = "/login?user=nginx1&city=" .. ("x"):rep(51)
     assert.are.same({ "200", "invalid\n" }, { visit(long, {}) })
     assert.are.same({ "200", "a page\n" }, { visit("/page?user=nginx2", {}) })
+    assert.are.equal("403", (visit("/limit?SdkAppid=1", { "-d", "{}" })))
     local figures
     assert.is_truthy(process.wait_until(function()
       figures = select(2, visit("/metrics", {}))

@@ -1,10 +1,11 @@
 /*
 ** lua_system: what imattr.core takes from the machine: the monotonic clock,
-** random numbers, the terminal, a file's mode, and Ctrl-C.
+** random numbers, a digest, the terminal, a file's mode, and Ctrl-C.
 */
 #include "lua_core.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <poll.h>
 #include <signal.h>
@@ -50,6 +51,26 @@ static int l_random_u32(lua_State *L) {
     stock->pid = getpid();
   }
   imattr_lua_pushint64(L, (int64_t)stock->numbers[--stock->left]);
+  return 1;
+}
+
+/* core.sha256(text) -> 64 lowercase hex digits. Raises when libcrypto fails,
+** which it does without memory alone. */
+static int l_sha256(lua_State *L) {
+  static const char digits[] = "0123456789abcdef";
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  char hex[2 * EVP_MAX_MD_SIZE];
+  unsigned len = 0, i;
+  size_t text_len;
+  const char *text = luaL_checklstring(L, 1, &text_len);
+  if (EVP_Digest(text, text_len, digest, &len, EVP_sha256(), NULL) != 1) {
+    return luaL_error(L, "not enough memory");
+  }
+  for (i = 0; i < len; i++) {
+    hex[2 * i] = digits[digest[i] >> 4];
+    hex[2 * i + 1] = digits[digest[i] & 15];
+  }
+  lua_pushlstring(L, hex, 2 * (size_t)len);
   return 1;
 }
 
@@ -189,6 +210,7 @@ static int l_interrupts(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"now_us", l_now_us},
+    {"sha256", l_sha256},
     {"sleep_us", l_sleep_us},
     {"getpid", l_getpid},
     {"isatty", l_isatty},

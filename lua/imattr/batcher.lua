@@ -471,7 +471,8 @@ function Batcher:_measure(set)
   set("imattr_queue_users", self._ledger.count)
   set("imattr_inflight", flying)
   set("imattr_queue_oldest_seconds", self._ledger:age_us(core.now_us()) / 1e6)
-  set("imattr_rate_limit", self._client._options.rate)
+  local pace = self._client:_pace("im_set_attr")
+  set("imattr_rate_limit", pace and pace:rate(core.now_us()) or 0)
 end
 
 -- }=====

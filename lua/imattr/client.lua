@@ -1,5 +1,6 @@
 -- client: what a program holds: an app's account at the vendor, and the calls it can make.
 
+local alarm = require "imattr.alarm"
 local batcher = require "imattr.batcher"
 local commands = require "imattr.commands"
 local core = require "imattr.core"
@@ -82,6 +83,7 @@ function client.new(given, around)
     _paces = {},
     _runs = setmetatable({}, { __mode = "k" }), -- a coroutine left for good is no run
     _names = names,
+    _heeds_raises = given.rate == nil, -- a rate that nobody chose follows the vendor upwards, too
     _pid = core.getpid(), -- a child process has the same sockets and slots, and must use neither
     _is_proven = false, -- has the vendor taken a request, and so the set-up?
   }, Client)
@@ -166,7 +168,8 @@ function Client:_pace(path)
       name = self._hosts.is_loopback and name .. "-" .. self._hosts.host or name
       name = name:gsub("[^%w._-]", "_")
     end
-    local pace, code, message = self._world.pace(given.rate, given.pace, name)
+    local pace, code, message = self._world.pace(given.rate, given.pace, name, given.backfill,
+      self._heeds_raises)
     if not pace then
       return nil, errors.world(code, "pace", message)
     end
@@ -241,6 +244,17 @@ end
 function Client:batcher(given)
   check_open(self)
   return batcher.new(self, given)
+end
+
+--- Answers the vendor's webhook Alert.RequestOverLimit, in a content handler of nginx, and takes
+--- the limit that it tells: for ten minutes it counts in place of `rate` where it is lower, and
+--- where it is higher for clients that were given no rate; in all processes that share the quota.
+---@param token string the webhook's authentication token, as the console shows it
+---@return imattr.Alarm? alarm nil when the request was none, or about a command without a quota here
+---@return imattr.Error? err why it was answered with 403 or 400
+function Client:serve_alarm(token)
+  check_open(self)
+  return alarm.serve(self, token)
 end
 
 --- The report of the last set_attr, remove_attr or get_attr: also after one that raised.

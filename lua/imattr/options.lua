@@ -40,6 +40,8 @@ options.list = {
     sentence = "strict: never above rate in any second; even: evenly spaced at 98 % of it" },
   { name = "pace_scope", type = "string", default = "machine", choices = { "machine", "process" },
     sentence = "who shares the quota: all processes of this user, or this process alone" },
+  { name = "backfill", type = "boolean", default = false,
+    sentence = "a bulk job: live senders on the same quota go before it; it keeps a fifth" },
   { name = "in_flight_max", type = "integer", default = 64, min = 1, max = 1000,
     sentence = "requests on their way at once" },
   { name = "queue_max", type = "integer", default = 1000, min = 100, max = 1000000,

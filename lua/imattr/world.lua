@@ -9,7 +9,8 @@ local world = {}
 ---@field now_us fun(): integer microseconds that never go back
 ---@field time_s fun(): integer seconds since 1970, as this machine's clock says
 ---@field random_u32 fun(): integer
----@field pace fun(rate: integer, mode: string, name: string?): table?, string?, string?
+---@field pace fun(rate: integer, mode: string, name: string?, is_backfill: boolean,
+---  heeds_raises: boolean): table?, string?, string?
 ---@field transport fun(settings: table): table?, string?
 ---@field prepare fun()? loads what transport needs; raises as require does
 

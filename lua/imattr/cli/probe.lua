@@ -30,9 +30,9 @@ local function watched(outcome)
   for name, value in pairs(world.real) do
     around[name] = value
   end
-  function around.pace(rate, mode, name)
+  function around.pace(rate, mode, name, ...)
     outcome.ring = name
-    return world.real.pace(rate, mode, name)
+    return world.real.pace(rate, mode, name, ...)
   end
   function around.transport(settings)
     local inner, code = world.real.transport(settings)
