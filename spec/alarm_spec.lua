@@ -188,9 +188,9 @@ describe("an alarm in nginx #heavy", function()
 
   it("is refused without a signature", function()
     local before = rates()
-    assert.same({ 403, '{"ActionStatus":"FAIL","ErrorInfo":"webhook: Sign is not that of the token: '
-      .. 'compare it with the console\'s","ErrorCode":1}' },
-      { server:get("/webhook?SdkAppid=1400000000&CallbackCommand=Alert.RequestOverLimit", body_of()) })
+    local url = "/webhook?SdkAppid=1400000000&CallbackCommand=Alert.RequestOverLimit"
+    assert.same({ 403, '{"ActionStatus":"FAIL","ErrorInfo":"webhook: Sign is not that of the '
+      .. 'token: compare it with the console\'s","ErrorCode":1}' }, { server:get(url, body_of()) })
     assert.equal(before, rates())
   end)
 end)

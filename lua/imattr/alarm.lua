@@ -1,5 +1,5 @@
--- alarm: the vendor's webhook Alert.RequestOverLimit. It comes while an app sends more than 80 % of a
--- command's limit, and says what the limit is (vendor's page 1047/60256).
+-- alarm: the vendor's webhook Alert.RequestOverLimit. It comes while an app sends more than 80 % of
+-- a command's limit, and says what the limit is (vendor's page 1047/60256).
 
 local core = require "imattr.core"
 local errors = require "imattr.errors"

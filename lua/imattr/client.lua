@@ -250,7 +250,7 @@ end
 --- the limit that it tells: for ten minutes it counts in place of `rate` where it is lower, and
 --- where it is higher for clients that were given no rate; in all processes that share the quota.
 ---@param token string the webhook's authentication token, as the console shows it
----@return imattr.Alarm? alarm nil when the request was none, or about a command without a quota here
+---@return imattr.Alarm? alarm nil: the request was none, or about a command without a quota here
 ---@return imattr.Error? err why it was answered with 403 or 400
 function Client:serve_alarm(token)
   check_open(self)

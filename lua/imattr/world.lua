@@ -39,7 +39,8 @@ local function transport(settings)
   return require("imattr.transport.cosocket").new(settings)
 end
 
--- What a call needs is read from its files when a client is made: later there may be no descriptors.
+-- What a call needs is read from its files when a client is made: later there may be no
+-- descriptors.
 local function prepare()
   if not rawget(_G, "ngx") then
     require "imattr.transport.curl"

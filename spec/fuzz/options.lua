@@ -109,8 +109,8 @@ local function names_one(message, given)
   return false
 end
 
--- Does the secret, or nearly, stand where it may be shown? (The fuzzer copies what it sees compared,
--- and a control character shown as \5 adds what is missing.)
+-- Does the secret, or nearly, stand where it may be shown? (The fuzzer copies what it sees
+-- compared, and a control character shown as \5 adds what is missing.)
 local function is_in_the_open(given)
   local part = PART:sub(5)
   for name, value in pairs(given) do

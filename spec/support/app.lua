@@ -19,10 +19,12 @@ function app.no(code, info)
     info or "no") }
 end
 
---- Options of a client for a server; false takes one away.
+--- Options of a client for a server; false takes one away. A busy machine is no fault: it may take
+--- its time to connect.
 function app.options(server, changes)
   local options = { sdkappid = app.SDKAPPID, key = server.key or app.KEY,
-    endpoint = server.endpoint, ca_file = server.ca_file, rate = 0, pace_scope = "process" }
+    endpoint = server.endpoint, ca_file = server.ca_file, rate = 0, pace_scope = "process",
+    connect_timeout_ms = 30000, timeout_ms = 60000 }
   for name, value in pairs(changes or {}) do
     options[name] = value or nil
   end
