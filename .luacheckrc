@@ -11,4 +11,5 @@ for _, name in ipairs { "backlog", "batcher", "driver", "ending", "metrics", "se
 end
 files["lua/imattr/sandbox/**"].std = "ngx_lua+min"
 files["spec/**"].std = "max+busted"
+files["spec/faults/inside.lua"].std = "ngx_lua+max"
 files[".busted"].std = "max"

@@ -200,7 +200,7 @@ local CHANGES = {
     local kept = #surfaces.csv(many(number, 1, KEPT))
     shell.run(("truncate -s %d %s"):format(kept, shell.quote(path)))
     for i = ROWS, KEPT + 1, -1 do users[i] = nil end
-  end },
+  end, 65 },
   { "is replaced", ROWS, function(path)
     write(path .. ".new", "To_Account,city\nsomebody,else\n")
     assert(os.rename(path .. ".new", path))
@@ -213,7 +213,7 @@ for _, row in ipairs(CHANGES) do
   matrix:add_own({ "command: an input that " .. row[1] .. " while it is read",
     plan = { { hold = 1 } }, users = function(number) return many(number, 1, ROWS) end,
     words = { "--no-rejects", "users.csv" }, done = row[2], requests = requests, retries = 0,
-    whole = requests }, function(place, check)
+    whole = requests, exit = row[4] }, function(place, check)
     place.folder = shell.output('mktemp -d "${TMPDIR:-/tmp}/imattr-input-XXXXXX"')
     local path = place.folder .. "/users.csv"
     write(path, surfaces.csv(place.users))

@@ -2,7 +2,11 @@
 -- of it, exactly: the fate of every user, the error's code, requests and retries, what the proxy
 -- saw of them, and what the sandbox holds in the end.
 --
---   local matrix = cells.new()
+--   local matrix = cells.new()              libcurl's surfaces
+--   local matrix = cells.new { surfaces = { call = "location" }, differs = {}, base = {} }
+--                                           others in their place (a surface without one is left
+--                                           out); what differs there; how all goes well
+--   matrix:take(require "faults.network")   the cells of a table, which is made by cells.table()
 --   matrix:add { "a name", plan = { step, ... }, surfaces = "call command", done = 3, ... }
 --   setup(world.open)  teardown(matrix.close)
 --   it("begins what takes seconds #slow", matrix.begin)
@@ -25,7 +29,8 @@
 --   users        3, or a function that makes a list for the place's number
 --   options      of the client
 --   warm         the step of a good call of another user before it
---   host         "127.0.0.1"         env        of the command or process, or a function
+--   host         "127.0.0.1"         path       of nginx's surfaces, in place of their own
+--   env        of the command or process, or a function
 --   under        words of sh before the command or process
 --   prepare      Lua for a process   in_coroutine   (see call.lua)
 --   is_forged    the answer claims what the sandbox did not do: what it holds is only counted
@@ -33,6 +38,9 @@
 --   also         a function for more questions: also(outcome, place, seen)
 --
 -- Surfaces are those of surfaces.lua (default: call).
+--
+-- A cell's name in `differs` stands for a sentence, and there is no such cell then; or for a table
+-- of a sentence and what the cell says otherwise (false: does not say).
 
 local luassert = require "luassert"
 local shell = require "imattr.sandbox.shell"
@@ -125,7 +133,7 @@ end
 local function begin(place)
   local cell = place.cell
   local plan = cell.warm and prefixed(cell) or cell.plan
-  world.begin(place, type(plan) == "function" and plan() or plan)
+  world.begin(place, type(plan) == "function" and plan() or plan, cell.base)
 end
 
 -- The slow cells of a list begin all together, each with a proxy of its own.
@@ -150,15 +158,56 @@ end
 
 -- ---- lists of cells
 
+---@param how { surfaces: table, differs: table?, base: table? }?
 ---@return table list empty; list.begin() begins the slow cells, list.close() is for teardown
-function cells.new()
-  local list = setmetatable({ slow = {} }, cells)
+function cells.new(how)
+  local list = setmetatable({ slow = {}, how = how or {}, unmet = {} }, cells)
+  for name in pairs(list.how.differs or {}) do list.unmet[name] = true end
   list.begin = function() begin_slow(list) end
   list.close = function()
     end_slow(list)
     world.close()
   end
   return list
+end
+
+local KINDS = { "add", "add_slow", "add_each" }
+
+--- A table of cells for several lists: add, add_slow and add_each put cells into it.
+function cells.table()
+  local rows = {}
+  for _, kind in ipairs(KINDS) do
+    rows[kind] = function(self, cell) self[#self + 1] = { kind, cell } end
+  end
+  return rows
+end
+
+--- Adds the cells of a table.
+---@param rows table
+---@param without string? a kind that is left out: "add_each"
+function cells:take(rows, without)
+  for _, row in ipairs(rows) do
+    if row[1] ~= without then self[row[1]](self, row[2]) end
+  end
+end
+
+-- A cell as this list has it, and its surfaces.
+local function here(self, cell)
+  local how, mine = self.how, {}
+  local change = how.differs and how.differs[cell[1]]
+  self.unmet[cell[1]] = nil
+  if type(change) == "string" then
+    return cell, ""
+  end
+  for key, value in pairs(cell) do mine[key] = value end
+  for key, value in pairs(change or {}) do
+    if key ~= 1 then mine[key] = value or nil end
+  end
+  mine.base = how.base
+  local surfaces_here = (cell.surfaces or "call"):gsub("%S+", function(surface)
+    return how.surfaces and (how.surfaces[surface] or "") or surface
+  end)
+  return mine, surfaces_here
 end
 
 local function append(self, name, run)
@@ -171,7 +220,7 @@ local WATCHED_EVERY = 40
 
 local function tag_of(self, cell, surface)
   local options = cell.options or {}
-  if surface == "command" or surface == "process" or options.connect_timeout_ms
+  if (surface ~= "call" and surface ~= "coroutine") or options.connect_timeout_ms
     or options.deadline_ms or options.patience_ms then
     return " #slow"
   end
@@ -180,9 +229,10 @@ local function tag_of(self, cell, surface)
 end
 
 --- Adds a cell for each of its surfaces.
----@param cell table
-function cells:add(cell)
-  for surface in (cell.surfaces or "call"):gmatch("%S+") do
+---@param given table
+function cells:add(given)
+  local cell, list = here(self, given)
+  for surface in list:gmatch("%S+") do
     local tag = tag_of(self, cell, surface)
     append(self, ("%s: %s%s"):format(surface, cell[1], tag), function()
       if cell.before then cell.before() end
@@ -196,9 +246,10 @@ end
 --- Adds cells that wait for seconds, for `command` and `process`: those of a list wait together.
 --- cell.begun(place, job) may do something then, cell.ending(place, job) before the end is waited
 --- for.
----@param cell table
-function cells:add_slow(cell)
-  for surface in cell.surfaces:gmatch("%S+") do
+---@param given table
+function cells:add_slow(given)
+  local cell, list = here(self, given)
+  for surface in list:gmatch("%S+") do
     local entry = { cell = cell, surface = surface }
     self.slow[#self.slow + 1] = entry
     append(self, ("%s: %s #slow"):format(surface, cell[1]), function()
@@ -207,6 +258,34 @@ function cells:add_slow(cell)
       check(entry.place, surface, entry.job:outcome())
     end)
   end
+end
+
+--- Adds a cell in which a call is made for every step of its plan, by one client that tries once:
+--- each is unknown, with one of the `codes`; so many of their requests come `whole`.
+---@param given table
+function cells:add_each(given)
+  local cell, list = here(self, given)
+  cell.times, cell.options = #cell.plan, { attempts_max = 1 }
+  for surface in list:gmatch("%S+") do
+    append(self, ("%s: %s #slow"):format(surface, cell[1]), function()
+      local place = world.place(cell)
+      begin(place)
+      for i, outcome in ipairs(surfaces[surface](place).each) do
+        luassert.same({ i, { users = 3, unknown = 3, requests = 1 } }, { i, outcome.counts })
+        luassert.truthy((" %s "):format(cell.codes):find(" " .. outcome.code .. " "), outcome.code)
+      end
+      local seen = place.proxy:seen()
+      luassert.same({ #cell.plan, cell.whole or 0, 0 }, { seen.requests, seen.whole,
+        (select(2, world.stored(place.users))) })
+    end)
+  end
+end
+
+--- What differs, and no cell is called so: a list of names.
+function cells:strangers()
+  local names = {}
+  for name in pairs(self.unmet) do names[#names + 1] = name end
+  return names
 end
 
 --- Adds a cell that is run by a function of its own: act(place), check(outcome, surface).

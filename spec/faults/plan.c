@@ -39,11 +39,11 @@ static const struct {
     {"send", offsetof(step, send)},
     {"slice", offsetof(step, slice)},
     {"slice_us", offsetof(step, slice_us)},
-    {"endless", offsetof(step, is_endless)},
+    {"endless", offsetof(step, endless)},
     {"ends", offsetof(step, end)},
 };
 
-static const step good = {.read = ALL, .forward = 1, .send = ALL};
+static const step perfect = {.read = ALL, .forward = 1, .send = ALL};
 
 static const char *folder;
 
@@ -54,6 +54,7 @@ static struct {
   int log;
   unsigned seed;
   int is_forever;
+  step base;
   step steps[STEPS_MAX];
   size_t step_count, taken;
 } plan = {.log = -1};
@@ -79,10 +80,10 @@ static int value_of(const char *text) {
   return atoi(text);
 }
 
-/* Reads `key=value key=value`. */
-static void read_step(step *to, char *text) {
+/* Reads `key=value key=value`: what differs from a step. */
+static void read_step(step *to, const step *from, char *text) {
   char *rest, *pair = strtok_r(text, " \n", &rest);
-  *to = good;
+  *to = *from;
   while (pair != NULL) {
     char *value = strchr(pair, '=');
     size_t i;
@@ -108,7 +109,9 @@ static void read_line(char *line) {
   *value++ = '\0';
   value[strcspn(value, "\n")] = '\0';
   if (strcmp(line, "step") == 0 && plan.step_count < STEPS_MAX) {
-    read_step(&plan.steps[plan.step_count++], value);
+    read_step(&plan.steps[plan.step_count++], &plan.base, value);
+  } else if (strcmp(line, "base") == 0) {
+    read_step(&plan.base, &perfect, value);
   } else if (strcmp(line, "certificate") == 0) {
     snprintf(settings->certificate, sizeof settings->certificate, "%s", value);
   } else if (strcmp(line, "protocol") == 0) {
@@ -148,6 +151,7 @@ const plan_settings *plan_look(void) {
   close(plan.log);
   memset(&plan, 0, sizeof plan);
   plan.log = -1;
+  plan.base = perfect;
   while (fgets(line, sizeof line, file) != NULL) {
     read_line(line);
   }
@@ -186,8 +190,9 @@ static unsigned draw(size_t place) {
 }
 
 step plan_take(int is_connection) {
-  step next = good;
+  step next;
   pthread_mutex_lock(&lock);
+  next = plan.base;
   next.plan_id = plan.settings.id;
   if (plan.taken < plan.step_count &&
       (plan.steps[plan.taken].connect != KEEP) == is_connection) {
@@ -202,10 +207,18 @@ step plan_take(int is_connection) {
   return next;
 }
 
-int plan_goes(void) {
+static int has_file(const char *name) {
   char path[PLAN_PATH_LEN];
-  snprintf(path, sizeof path, "%s/go", folder);
+  snprintf(path, sizeof path, "%s/%s", folder, name);
   return access(path, F_OK) == 0;
+}
+
+int plan_goes(void) {
+  return has_file("go");
+}
+
+int plan_ends(void) {
+  return has_file("end");
 }
 
 void plan_note(int id, const char *format, ...) {

@@ -11,6 +11,7 @@
 **   listen4 open             or refuse, or full; listen6 alike
 **   forever 1                the last step stays; else all goes well after it
 **   step key=value ...       see `step` below; names in plan.c
+**   base key=value ...       how all goes well; steps, after it, add to it
 **
 ** A step with `connect` is used up by a connection, every other one by a
 ** request. The steps and the log may be used from any thread; the rest belongs
@@ -43,17 +44,20 @@ enum {
   UNREAD /* handshake, then reset with nothing read */
 };
 
+/* What a server may go on with for ever. */
+enum { CHUNKS = 1, LINES };
+
 typedef struct step {
-  int connect;    /* one of the above; KEEP: all goes well */
-  int read;       /* of the request; less than ALL: then `end` */
-  int read_us;    /* pause after each byte read */
-  int forward;    /* 1: the sandbox is asked */
-  int stall_ms;   /* before the answer; ALL: for ever */
-  int hold;       /* 1: no answer before FOLDER/go is there */
-  int send;       /* of the answer */
-  int slice;      /* bytes sent at a time; 0: all at once */
-  int slice_us;   /* pause after each */
-  int is_endless; /* chunks without end follow the answer */
+  int connect;  /* one of the above; KEEP: all goes well */
+  int read;     /* of the request; less than ALL: then `end` */
+  int read_us;  /* pause after each byte read; -1: none, byte by byte */
+  int forward;  /* 1: the sandbox is asked */
+  int stall_ms; /* before the answer; ALL: for ever */
+  int hold;     /* 1: no answer before FOLDER/go is there */
+  int send;     /* of the answer */
+  int slice;    /* bytes sent at a time; 0: all at once */
+  int slice_us; /* pause after each */
+  int endless;  /* what follows the answer without end; see CHUNKS */
   int end;
   char answer[PLAN_PATH_LEN]; /* a file in place of the sandbox's answer */
   unsigned draw;              /* a random number of its own */
@@ -83,8 +87,9 @@ int plan_id(void);
 ** with which all goes well. */
 step plan_take(int is_connection);
 
-/* Is FOLDER/go there? */
+/* Is FOLDER/go there, or FOLDER/end? */
 int plan_goes(void);
+int plan_ends(void);
 
 /* Writes a line into the log of a plan, if that one still holds. */
 void plan_note(int id, const char *format, ...)

@@ -4,8 +4,9 @@
 **   proxy FOLDER PARENT UPSTREAM SECONDS
 **
 ** It speaks TLS and HTTP/1.1 on a free port of loopback, which it writes to
-** FOLDER/port, and forwards requests to port UPSTREAM of 127.0.0.1. FOLDER/plan
-** says what goes wrong, FOLDER/log.ID what was seen (see plan.h). Lines of a
+** FOLDER/port, with a port for names behind it, and forwards requests to port
+** UPSTREAM of 127.0.0.1. FOLDER/plan says what goes wrong, FOLDER/log.ID what
+*was seen (see plan.h). Lines of a
 ** log: a connection opened; a request, as far as it was read, and what the
 ** sandbox made of it; an answer sent as far as it was to be; a connection
 ** closed, and the bytes of HTTP it brought.
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #include "door.h"
+#include "names.h"
 #include "plan.h"
 
 #define BUFFER_LEN (12 * 1024 * 1024)
@@ -77,7 +79,7 @@ static int has_gone(int fd, int time_us) {
 static int read_to(SSL *ssl, char *bytes, size_t *len, size_t wanted,
                    int pause_us) {
   while (*len < wanted) {
-    size_t most = pause_us > 0 ? 1 : wanted - *len;
+    size_t most = pause_us != 0 ? 1 : wanted - *len;
     int got = SSL_read(ssl, bytes + *len, (int)most);
     if (got <= 0) {
       return 0;
@@ -197,12 +199,12 @@ static size_t sent_of(const connection *on, const step *how) {
                                                            : on->out_len;
 }
 
-/* Chunks without end, until the client has enough. Returns 0. */
-static int send_for_ever(connection *on) {
-  static const char size[] = "2000\r\n";
-  size_t len = sizeof size - 1 + 0x2000;
+/* Chunks or lines without end, until the client has enough. Returns 0. */
+static int send_for_ever(connection *on, int what) {
+  const char *first = what == CHUNKS ? "2000\r\n" : "X-A: ";
+  size_t first_len = strlen(first), len = first_len + 0x2000;
   memset(on->out, ' ', len);
-  memcpy(on->out, size, sizeof size - 1);
+  memcpy(on->out, first, first_len);
   memcpy(on->out + len, "\r\n", 2);
   while (SSL_write(on->ssl, on->out, (int)len + 2) > 0) {
   }
@@ -225,7 +227,7 @@ static int send_answer(connection *on, const step *how) {
       return 0;
     }
   }
-  return !how->is_endless || send_for_ever(on);
+  return !how->endless || send_for_ever(on, how->endless);
 }
 
 /* Serves one request. Returns how the connection goes on: KEEP, or its end. */
@@ -290,14 +292,25 @@ static int serve_no_request(connection *on) {
   }
 }
 
-static int serve_requests(connection *on) {
+/* Waits for another request, as long as one may come. */
+static int has_request(connection *on) {
+  struct pollfd bytes = {.fd = on->fd, .events = POLLIN};
   char first;
+  while (SSL_pending(on->ssl) == 0 && poll(&bytes, 1, LOOK_MS) == 0) {
+    if (plan_ends()) {
+      return 0;
+    }
+  }
+  return SSL_peek(on->ssl, &first, 1) == 1;
+}
+
+static int serve_requests(connection *on) {
   int end = KEEP;
   if (SSL_accept(on->ssl) != 1) {
     return CUT;
   }
   while (end == KEEP) {
-    end = SSL_peek(on->ssl, &first, 1) == 1 ? serve_request(on) : CLOSE;
+    end = has_request(on) ? serve_request(on) : CLOSE;
   }
   return end;
 }
@@ -387,13 +400,13 @@ static void make_server_context(const plan_settings *settings) {
   }
 }
 
-static void tell_port(const char *folder, int port, int has_six) {
+static void tell_ports(const char *folder, int port, int has_six, int names) {
   char part[PLAN_PATH_LEN], path[PLAN_PATH_LEN];
   FILE *file;
   snprintf(part, sizeof part, "%s/port.part", folder);
   snprintf(path, sizeof path, "%s/port", folder);
   file = fopen(part, "w");
-  if (file == NULL || fprintf(file, "%d %d\n", port, has_six) < 0 ||
+  if (file == NULL || fprintf(file, "%d %d %d\n", port, has_six, names) < 0 ||
       fclose(file) != 0 || rename(part, path) != 0) {
     plan_fail(path);
   }
@@ -410,19 +423,23 @@ static void follow_plan(door doors[2]) {
   }
 }
 
-static void accept_some(door doors[2]) {
-  struct pollfd ready[2];
+/* Waits for connections and questions, a moment. */
+static void accept_some(door doors[2], int names) {
+  struct pollfd ready[3] = {{0}, {0}, {.fd = names, .events = POLLIN}};
   int i;
   for (i = 0; i < 2; i++) {
     ready[i].fd = doors[i].mode == OPEN ? doors[i].fd : -1;
     ready[i].events = POLLIN;
     ready[i].revents = 0;
   }
-  poll(ready, 2, LOOK_MS);
+  poll(ready, 3, LOOK_MS);
   for (i = 0; i < 2; i++) {
     if (ready[i].revents != 0) {
       accept_one(&doors[i], i == 0 ? 4 : 6);
     }
+  }
+  if (ready[2].revents != 0) {
+    names_answer(names);
   }
 }
 
@@ -430,7 +447,8 @@ int main(int argc, char **argv) {
   door doors[2];
   time_t end;
   pid_t parent;
-  in_port_t port;
+  in_port_t port, names_port;
+  int names;
   if (argc != 5) {
     fprintf(stderr, "usage: proxy FOLDER PARENT UPSTREAM SECONDS\n");
     return 64;
@@ -442,10 +460,11 @@ int main(int argc, char **argv) {
   client_context = SSL_CTX_new(TLS_client_method());
   plan_open(argv[1]);
   port = door_find(doors);
-  tell_port(argv[1], port, doors[1].keeper >= 0);
+  names = names_open(&names_port);
+  tell_ports(argv[1], port, doors[1].keeper >= 0, names_port);
   while (kill(parent, 0) == 0 && time(NULL) < end) {
     follow_plan(doors);
-    accept_some(doors);
+    accept_some(doors, names);
   }
   execlp("rm", "rm", "-rf", "--", argv[1], (char *)NULL);
   return 1;

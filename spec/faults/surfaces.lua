@@ -1,16 +1,20 @@
 -- surfaces: the ways to set attributes that the cells of the fault matrix are tried on. Each is
 -- given a place (see world.lua) and returns what came of its users:
--- { counts, code, class, user_code, fates = { [account] = fate }, exit? }
+-- { counts, code, class, user_code, fates = { [account] = fate }, exit? }; `each` of a list of such
+-- when the cell's call was made several times.
 --
 --   call        set_attr in this process
 --   coroutine   set_attr in a coroutine, with a source that yields before every user
 --   command     imattr set, with the users on standard input
 --   process     set_attr in a process of its own (call.lua)
+--   location    set_attr in a request to the world's nginx (inside.lua)
+--   timer       set_attr in a timer of that nginx, with a source that yields before every user
 --
--- The last two can also be begun and waited for: surfaces.begin(name, place) gives a job.
+-- The last four can also be begun and waited for: surfaces.begin(name, place) gives a job.
 
 local luassert = require "luassert"
 local app = require "support.app"
+local caller = require "faults.caller"
 local cjson = require("cjson").new()
 local imattr = require "imattr"
 local process = require "support.process"
@@ -26,82 +30,51 @@ local LUA_PATH = ("%s/lua/?.lua;%s/lua/?/init.lua;;"):format(TREE, TREE)
 local LUA_CPATH = rings.environment.LUA_CPATH:gsub("^%./", TREE .. "/") .. ";;"
 local JOB_S = 60
 
--- A UserSig that is asked for before every attempt, because it is always nearly over: so another
--- plan can begin just then. It is asked for once more at the beginning.
-local function sign_and_follow(place)
-  local asked = -1
-  return function()
-    asked = asked + 1
-    local plan = place.cell.later[asked]
-    if plan then
-      if plan.after then place.proxy:await(plan.after) end
-      world.begin(place, plan)
-    end
-    return imattr.usersig.sign { sdkappid = world.server.sdkappid, key = app.KEY, expire = 100,
-      identifier = world.server.identifier, time = os.time() - 90 }
-  end
-end
-
 local function options_of(place)
-  local cell = place.cell
   local options = app.options({ endpoint = world.endpoint(place), ca_file = world.keys.ca_file },
     { attempts_max = 2 })
-  for name, value in pairs(cell.options or {}) do options[name] = value or nil end
-  if cell.later then
-    options.key, options.usersig = nil, sign_and_follow(place)
-  end
+  for name, value in pairs(place.cell.options or {}) do options[name] = value or nil end
   return options
 end
 
 -- ---- in this process
 
-local function warm_up(place, client)
+local WARM = { { To_Account = "warm", Attrs = { city = "x" } } }
+
+local function client_of(place)
+  local options = options_of(place)
+  if place.cell.later then
+    options.key, options.usersig = nil, caller.sign_and_follow(place)
+  end
+  local client = assert(imattr.new(options))
   if place.cell.warm then
-    assert(client:set_attr { { To_Account = "warm", Attrs = { city = "x" } } })
+    assert(client:set_attr(WARM))
     if place.cell.warm.ends then place.proxy:await("close") end
   end
-end
-
--- Runs a call of a client; `source` makes what set_attr is given, `run` calls a function.
-local function call_client(place, source, run)
-  local client = assert(imattr.new(options_of(place)))
-  warm_up(place, client)
-  local fates = {}
-  local report, err = run(function()
-    return client:set_attr(source(place.users), { on_result = function(result)
-      fates[result.account] = result.fate
-    end })
-  end)
-  client:close()
-  luassert.is_nil(app.dump({ report, err, client }):find(app.KEY, 1, true))
-  local first = report.failures[1]
-  return { counts = app.counts(report), code = err and err.code, class = err and err.class,
-    user_code = first and first.code, fates = fates }
+  return client
 end
 
 function surfaces.call(place)
-  return call_client(place, function(list) return list end, function(act) return act() end)
+  local client, outcomes = client_of(place), {}
+  for i = 1, place.cell.times or 1 do outcomes[i] = caller.outcome(client, place.users) end
+  client:close()
+  outcomes[1].each = outcomes
+  return outcomes[1]
 end
 
 function surfaces.coroutine(place)
-  local function source(list)
-    local next_user = app.iterator(list)
-    return function()
-      coroutine.yield()
-      return next_user()
-    end
+  local client = client_of(place)
+  local thread, yields = coroutine.create(caller.outcome), -1
+  local ok, outcome = coroutine.resume(thread, client, place.users,
+    caller.waiting(place.users, coroutine.yield))
+  while ok and coroutine.status(thread) ~= "dead" do
+    ok, outcome = coroutine.resume(thread)
+    yields = yields + 1
   end
-  return call_client(place, source, function(act)
-    local thread, yields = coroutine.create(act), -1
-    local ok, report, err
-    repeat
-      ok, report, err = coroutine.resume(thread)
-      yields = yields + 1
-    until not ok or coroutine.status(thread) == "dead"
-    assert(ok, report)
-    luassert.is_true(yields > 0)
-    return report, err
-  end)
+  assert(ok, outcome)
+  luassert.is_true(yields > 0)
+  client:close()
+  return outcome
 end
 
 -- ---- as processes
@@ -136,7 +109,7 @@ local lines = {}
 
 function lines.command(place)
   return { rings.interpreter, TREE .. "/lua/bin/imattr", "set", "--json", "-q",
-    unpack(place.cell.words or { "--no-rejects", "-" }) }, csv_of(place.users)
+    "--no-preflight", unpack(place.cell.words or { "--no-rejects", "-" }) }, csv_of(place.users)
 end
 
 function lines.process(place)
@@ -146,9 +119,36 @@ function lines.process(place)
     in_coroutine = cell.in_coroutine }
 end
 
+-- A value as Lua text: plans are lists and maps at once, which JSON is not.
+local function lua_of(value)
+  if type(value) ~= "table" then
+    return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  end
+  local parts = {}
+  for key, item in pairs(value) do
+    parts[#parts + 1] = ("[%s]=%s"):format(lua_of(key), lua_of(item))
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+-- Lua for inside.lua.
+local function nginx_line(name, place, users)
+  local cell, proxy = place.cell, place.proxy
+  return { "curl", "-q", "-s", "--max-time", JOB_S, "--data-binary", "@-", "--unix-socket",
+    world.nginx.folder .. "/socket", "http://localhost/" .. (cell.path or name) },
+    "return " .. lua_of {
+      options = options_of(place), users = users or place.users, times = cell.times or 1,
+      later = cell.later, base = cell.base, is_patient = name == "timer",
+      proxy = { folder = proxy.folder, plan_id = proxy.plan_id, certificate = proxy.certificate },
+    }
+end
+
+function lines.location(...) return nginx_line("location", ...) end
+function lines.timer(...) return nginx_line("timer", ...) end
+
 --- What process.run and process.start are given: argv and options.
-function surfaces.told(name, place)
-  local argv, stdin = lines[name](place)
+function surfaces.told(name, place, ...)
+  local argv, stdin = lines[name](place, ...)
   if place.cell.under then
     argv = { "sh", "-c", place.cell.under .. ' exec "$@"', "sh", unpack(argv) }
   end
@@ -175,6 +175,18 @@ function outcomes.process(output)
   return cjson.decode(output.stdout)
 end
 
+-- Of what nginx answered. It may have given the proxy plans of its own.
+function outcomes.location(output, place)
+  local answer = cjson.decode(output.stdout)
+  luassert.is_nil(answer.raised)
+  place.proxy:follow(answer.plan_id)
+  local first = answer.outcomes[1]
+  first.each = { unpack(answer.outcomes) }
+  return first
+end
+
+outcomes.timer = outcomes.location
+
 --- Reads what a child printed; no secret may be in it.
 function surfaces.read(name, output, place)
   local printed = output.stdout .. output.stderr
@@ -194,7 +206,18 @@ function surfaces.process(place)
   return surfaces.read("process", process.run(surfaces.told("process", place)), place)
 end
 
---- Begins `command` or `process`; job:outcome() waits for its end.
+for _, name in ipairs { "location", "timer" } do
+  surfaces[name] = function(place)
+    if place.cell.warm then -- connections are kept from call to call
+      local warm = surfaces.read(name, process.run(surfaces.told(name, place, WARM)), place)
+      luassert.equal(1, warm.counts.done)
+      if place.cell.warm.ends then place.proxy:await("close") end
+    end
+    return surfaces.read(name, process.run(surfaces.told(name, place)), place)
+  end
+end
+
+--- Begins a surface that is a process of its own; job:outcome() waits for its end.
 ---@param name string
 ---@param place table
 ---@return table job of support.process

@@ -8,12 +8,12 @@
 --   proxy:seen()     since `plan`, when all connections are closed: see below
 --   proxy:answer("name", text)    a file for a step's `answer`: the bytes sent in place of the
 --                                 sandbox's answer
---   proxy.endpoint   proxy.port   proxy.has_ipv6   proxy:stop()
+--   proxy.endpoint   proxy.port   proxy.names_port   proxy.has_ipv6   proxy:stop()
 --
 -- Keys of a step are in spec/faults/plan.h; of a plan also: listen4 (default "open") and listen6
--- ("refuse"), certificate, protocol, seed (FAULT_SEED in the environment, or 1). It ends with
--- proxy:stop(), with the process, or after some minutes. Its program is built when it is missing
--- or older than its source.
+-- ("refuse"), certificate, protocol, base (a step), seed (FAULT_SEED in the environment, or 1).
+-- What names are is in names.h. It ends with proxy:stop(), with the process, or after some minutes.
+-- Its program is built when it is missing or older than its source.
 
 local core = require "imattr.core"
 local process = require "support.process"
@@ -24,6 +24,9 @@ local faults = {}
 local SECONDS_MAX = 900
 local WAIT_US_MAX = 20000000
 local LOOK_US = 500
+
+--- How it waits, for so many microseconds.
+faults.pause = core.sleep_us
 
 faults.SEED = tonumber(os.getenv("FAULT_SEED")) or 1
 
@@ -60,7 +63,7 @@ local function wait_for(what, find)
   repeat
     local found = find()
     if found then return found end
-    core.sleep_us(LOOK_US)
+    faults.pause(LOOK_US)
   until core.now_us() > end_us
   error("the fault proxy: " .. (type(what) == "function" and what() or what))
 end
@@ -68,15 +71,28 @@ end
 local Proxy = {}
 Proxy.__index = Proxy
 
-local function line_of(step)
+local function line_of(kind, step)
   local words = {}
   for key, value in pairs(step) do words[#words + 1] = ("%s=%s"):format(key, tostring(value)) end
-  return "step " .. table.concat(words, " ")
+  return kind .. " " .. table.concat(words, " ")
+end
+
+--- Another process has given it so many plans.
+function Proxy:follow(plan_id)
+  self.plan_id = plan_id
+  self.log = ("%s/log.%d"):format(self.folder, plan_id)
+end
+
+--- A proxy that another process has started: folder, plan_id and certificate are its own.
+function faults.attach(fields)
+  local self = setmetatable(fields, Proxy)
+  self:follow(fields.plan_id)
+  return self
 end
 
 --- What goes wrong from here on; what was seen before is forgotten. Holds when this returns.
 function Proxy:plan(plan)
-  self.plan_id = self.plan_id + 1
+  self:follow(self.plan_id + 1)
   local lines = {
     "id " .. self.plan_id,
     "seed " .. (plan.seed or faults.SEED),
@@ -85,12 +101,13 @@ function Proxy:plan(plan)
     "listen4 " .. (plan.listen4 or "open"),
     "listen6 " .. (plan.listen6 or "refuse"),
     "forever " .. (plan.forever and 1 or 0),
+    plan.base and line_of("base", plan.base),
   }
-  for _, step in ipairs(plan) do lines[#lines + 1] = line_of(step) end
+  for _, step in ipairs(plan) do lines[#lines + 1] = line_of("step", step) end
   os.remove(self.folder .. "/go")
+  os.remove(self.folder .. "/end")
   write(self.folder .. "/plan.part", table.concat(lines, "\n") .. "\n")
   assert(os.rename(self.folder .. "/plan.part", self.folder .. "/plan"))
-  self.log = ("%s/log.%d"):format(self.folder, self.plan_id)
   wait_for(function() return "takes no plan: " .. self.job:read("stderr") end, function()
     return shell.read(self.log)
   end)
@@ -143,6 +160,7 @@ end
 --- http_bytes, requests (of which at least a byte came), whole (of which the last byte came),
 --- forwarded (which the sandbox did), codes (the sandbox's ErrorCode, -1: not asked).
 function Proxy:seen()
+  write(self.folder .. "/end", "") -- who keeps a connection need not wait for its end
   return wait_for("a connection stays open", function()
     local seen = tally(self:events())
     return seen.closed == seen.connections and seen
@@ -172,17 +190,17 @@ end
 
 ---@param settings { upstream: integer, certificate: string }
 function faults.start(settings)
-  local program = build("fault-proxy", "spec/faults/proxy.c spec/faults/plan.c spec/faults/door.c",
-    COMPILE)
+  local program = build("fault-proxy", "spec/faults/proxy.c spec/faults/plan.c spec/faults/door.c "
+    .. "spec/faults/names.c", COMPILE)
   local folder = shell.output('mktemp -d "${TMPDIR:-/tmp}/imattr-faults-XXXXXX"')
   local job = process.start({ program, folder, shell.pid(), settings.upstream, SECONDS_MAX },
     { timeout_s = SECONDS_MAX })
   local self = setmetatable({ folder = folder, job = job, plan_id = 0,
     certificate = settings.certificate }, Proxy)
-  local port, has_ipv6 = wait_for("does not start", function()
+  local port, has_ipv6, names_port = wait_for("does not start", function()
     return shell.read(folder .. "/port")
-  end):match("(%d+) (%d)")
-  self.port, self.has_ipv6 = tonumber(port), has_ipv6 == "1"
+  end):match("(%d+) (%d) (%d+)")
+  self.port, self.has_ipv6, self.names_port = tonumber(port), has_ipv6 == "1", tonumber(names_port)
   self.endpoint = "https://127.0.0.1:" .. port
   self:plan {}
   return self

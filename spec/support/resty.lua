@@ -21,6 +21,7 @@ daemon off;
 worker_processes $workers;
 pid nginx.pid;
 error_log error.log info;
+$user
 $env
 events { worker_connections $connections; }
 http {
@@ -76,7 +77,8 @@ function Server:stop()
 end
 
 ---@param settings { http: string, ca_file: string?, workers: integer?, connections: integer?,
----  env: table? }
+---  env: table?, is_me: boolean?, max_seconds: integer? } is_me: workers run as who started them,
+---  root too
 function resty.start(settings)
   local folder = shell.output('mktemp -d "${TMPDIR:-/tmp}/imattr-resty-XXXXXX"')
   local names, env = {}, { PATH = os.getenv("PATH") .. ":/usr/sbin" }
@@ -92,11 +94,12 @@ function resty.start(settings)
   write(folder .. "/nginx.conf", (CONF:gsub("%$(%w+)", {
     tree = shell.output("pwd"), workers = settings.workers or 1,
     connections = settings.connections or 1024, env = table.concat(names, "\n"),
+    user = settings.is_me and ("user %s;"):format(shell.output("id -un")) or "",
     ca = settings.ca_file and "lua_ssl_trusted_certificate ca.pem;" or "",
     http = settings.http:gsub("%$folder", folder),
   })))
   local job = process.start({ "nginx", "-p", folder .. "/", "-c", folder .. "/nginx.conf" },
-    { timeout_s = SECONDS_MAX, env = env })
+    { timeout_s = settings.max_seconds or SECONDS_MAX, env = env })
   local server = setmetatable({ folder = folder, job = job, pid = job.pid }, Server)
   local listens = process.wait_until(function()
     return shell.run("test -S " .. folder .. "/socket -a -s " .. folder .. "/nginx.pid")

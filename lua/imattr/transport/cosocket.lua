@@ -1,8 +1,9 @@
 -- transport/cosocket: requests over nginx's cosockets. Each is a light thread; waiting yields, so
 -- the worker serves others meanwhile. As transport/curl, which says what the methods promise.
 --
--- A kept connection may have been closed by the other side just now. A request that finds it so,
--- before any byte of an answer, goes once more over a new connection: it was not served.
+-- A kept connection that the other side has closed is dropped by nginx, and a new one is opened for
+-- the next request. One that ends while the request is on its way may have brought it: no request
+-- is ever sent twice here, for a second sending needs leave of the pace.
 
 local http = require "imattr.transport.http"
 
@@ -46,13 +47,14 @@ local function connect_failure(err)
   return err:find("timeout", 1, true) and "TIMEOUT" or "CONNECT", err
 end
 
--- A handshake that was broken off, with no certificate in doubt, is the network's fault.
+-- A handshake that was broken off, with no certificate in doubt, is the network's fault. nginx says
+-- no more of it, also where the other side speaks no TLS, or a TLS that is too old.
 local BROKEN = { timeout = "TIMEOUT", closed = "CUT", ["connection reset by peer"] = "CUT",
-  ["broken pipe"] = "CUT" }
+  ["broken pipe"] = "CUT", ["handshake failed"] = "CUT" }
 
 local function handshake_failure(err)
   if BROKEN[err] then
-    return BROKEN[err], err
+    return BROKEN[err], "TLS: " .. err .. "; nginx's error log has more"
   end
   local is_issuer = err:find("issuer", 1, true) or err:find("self.signed")
   return "TLS", err .. (is_issuer and CA_HINT or "")
@@ -106,8 +108,8 @@ local function tunnel(socket, host, port)
   return true
 end
 
--- A connection to the host; everything that trust hangs on is in its pool's name. The socket and
--- how often it was used before; or nil, status, message.
+-- A connection to the host; everything that trust hangs on is in its pool's name. The socket; or
+-- nil, status, message.
 local function connect(settings, base)
   local scheme, host, port = parts_of(base)
   local socket = ngx.socket.tcp()
@@ -124,28 +126,29 @@ local function connect(settings, base)
   if not ok then
     return nil, connect_failure(err)
   end
-  local used = socket:getreusedtimes()
+  if socket:getreusedtimes() > 0 then
+    return socket
+  end
   local status, message
-  if used == 0 and settings.proxy then
+  if settings.proxy then
     ok, status, message = tunnel(socket, host, port)
   end
-  if ok and used == 0 and scheme == "https" then
+  if ok and scheme == "https" then
     ok, status, message = handshake(socket, host)
   end
   if not ok then
     socket:close()
     return nil, status, message
   end
-  return socket, used
+  return socket
 end
 
--- Sends and reads over one connection. The answer, or nil and { status, message, has_some }.
+-- Sends and reads over one connection. The answer; or nil, status, message.
 local function exchange(socket, base, target, body)
   local _, _, _, host = parts_of(base)
   local sent, err = socket:send(http.post(host, target, body))
   if not sent then
-    return nil, { status = err == "timeout" and "TIMEOUT" or "CUT", message = err,
-      has_some = false }
+    return nil, err == "timeout" and "TIMEOUT" or "CUT", err
   end
   return http.read(socket)
 end
@@ -158,28 +161,23 @@ end
 
 -- A whole request: the imattr.Reply. `flight.is_sent` is set before the first byte leaves.
 local function request(settings, flight, id, base, target, body)
-  while true do
-    local socket, used, message = connect(settings, base)
-    if not socket then
-      return no_answer(id, used, message, false)
-    end
-    flight.is_sent = true
-    local answer, failure = exchange(socket, base, target, body)
-    if answer then
-      if answer.keeps and not ngx.worker.exiting() then -- a kept one would hold the worker
-        socket:setkeepalive(IDLE_MAX_MS, POOL_SIZE)
-      else
-        socket:close()
-      end
-      return { id = id, status = "OK", may_have_arrived = true, http_status = answer.status,
-        body = answer.body, date = answer.date }
-    end
-    socket:close()
-    local is_stale = used > 0 and failure.status == "CUT" and not failure.has_some
-    if not is_stale then
-      return no_answer(id, failure.status, failure.message, true)
-    end
+  local socket, status, message = connect(settings, base)
+  if not socket then
+    return no_answer(id, status, message, false)
   end
+  flight.is_sent = true
+  local answer
+  answer, status, message = exchange(socket, base, target, body)
+  if answer and answer.keeps and not ngx.worker.exiting() then -- a kept one would hold the worker
+    socket:setkeepalive(IDLE_MAX_MS, POOL_SIZE)
+  else
+    socket:close()
+  end
+  if not answer then
+    return no_answer(id, status, message, true)
+  end
+  return { id = id, status = "OK", may_have_arrived = true, http_status = answer.status,
+    body = answer.body, date = answer.date }
 end
 
 -- }=====

@@ -12,6 +12,12 @@ local BODY_BYTES_MAX = 2 * 1024 * 1024
 
 local READ_BYTES = 16384
 
+-- A server that sends crumbs for ever would hold the worker.
+local CHUNKS_MAX = 10000
+
+-- How every answer begins.
+local VERSION = "HTTP/1."
+
 -- "100 Continue" and its like before the answer.
 local INTERIM_MAX = 5
 
@@ -31,7 +37,7 @@ function http.post(host, target, body)
     "\r\nContent-Type: application/json\r\nContent-Length: ", tostring(#body), "\r\n\r\n", body }
 end
 
--- Raised through the reader: { status, may it be that nothing came? }.
+-- Raised through the reader.
 local function fail(status, message)
   error({ status = status, message = message }, 0)
 end
@@ -45,53 +51,66 @@ function Reader:more()
   if not bytes then
     fail(err == "timeout" and "TIMEOUT" or "CUT", err)
   end
-  self.has_some = true
-  self.rest = self.rest .. bytes
+  self.text = self.text:sub(self.at) .. bytes
+  self.at = 1
 end
 
--- The next line, without its end.
+-- How many bytes are here that were not taken yet.
+function Reader:count()
+  return #self.text - self.at + 1
+end
+
+-- The next line, without its end, which is CR LF and nothing less.
 function Reader:line()
-  local first, last = self.rest:find("\r\n", 1, true)
-  while not first do
-    if #self.rest > self.head_left then
+  local last = self.text:find("\n", self.at, true)
+  while not last do
+    if self:count() > self.head_left then
       fail("BAD_REPLY", "headers are too long")
     end
     self:more()
-    first, last = self.rest:find("\r\n", 1, true)
+    last = self.text:find("\n", self.at, true)
   end
-  self.head_left = self.head_left - last
+  self.head_left = self.head_left - (last - self.at + 1)
   if self.head_left < 0 then
     fail("BAD_REPLY", "headers are too long")
   end
-  local line = self.rest:sub(1, first - 1)
-  self.rest = self.rest:sub(last + 1)
-  return line
+  local line = self.text:sub(self.at, last)
+  self.at = last + 1
+  return line:match("^(.*)\r\n$") or fail("BAD_REPLY", "a line without a carriage return")
 end
 
 -- Takes exactly so many bytes.
 function Reader:exactly(count)
-  local parts, have = { self.rest }, #self.rest
-  while have < count do
-    self.rest = ""
+  local parts, left = {}, count
+  while self:count() < left do
+    parts[#parts + 1] = self.text:sub(self.at)
+    left = left - self:count()
+    self.at = #self.text + 1
     self:more()
-    parts[#parts + 1] = self.rest
-    have = have + #self.rest
   end
-  local all = table.concat(parts)
-  self.rest = all:sub(count + 1)
-  return all:sub(1, count)
+  parts[#parts + 1] = self.text:sub(self.at, self.at + left - 1)
+  self.at = self.at + left
+  return table.concat(parts)
 end
 
--- The status of the next status line.
+-- The status of the next status line. What cannot become one is not waited for.
 function Reader:status()
-  local status = self:line():match("^HTTP/1%.[01] (%d%d%d)")
+  local begin = self.text:sub(self.at, self.at + #VERSION - 1)
+  while #begin < #VERSION and begin == VERSION:sub(1, #begin) do
+    self:more()
+    begin = self.text:sub(1, #VERSION)
+  end
+  local status = begin == VERSION and self:line():match("^HTTP/1%.[01] (%d%d%d)")
   if not status then
     fail("BAD_REPLY", "not an HTTP answer")
   end
   return tonumber(status)
 end
 
--- The headers that matter, names in small letters; the same one twice must say the same.
+-- What says where a body ends: the same one twice must say the same.
+local IS_FRAME = { ["content-length"] = true, ["transfer-encoding"] = true }
+
+-- The headers, names in small letters.
 function Reader:headers()
   local headers = {}
   local line = self:line()
@@ -99,9 +118,11 @@ function Reader:headers()
     local name, value = line:match("^([^%s:]+):[ \t]*(.-)[ \t]*$")
     if not name then
       fail("BAD_REPLY", "a header without a name")
+    elseif line:gsub("\t", " "):find("%c") then
+      fail("BAD_REPLY", "a header with control characters")
     end
     name = name:lower()
-    if name == "content-length" and headers[name] and headers[name] ~= value then
+    if IS_FRAME[name] and headers[name] and headers[name] ~= value then
       fail("BAD_REPLY", "two lengths")
     end
     headers[name] = value
@@ -120,7 +141,7 @@ function Reader:chunked()
     end
     local count = tonumber(digits, 16)
     size = size + count
-    if size > BODY_BYTES_MAX then
+    if size > BODY_BYTES_MAX or #parts == CHUNKS_MAX then
       fail("REPLY_TOO_LARGE")
     elseif count == 0 then
       self:headers() -- trailers
@@ -135,7 +156,7 @@ end
 
 -- All that comes until the other side closes.
 function Reader:until_closed()
-  local parts, size = { self.rest }, #self.rest
+  local parts, size = { self.text:sub(self.at) }, self:count()
   while true do
     local bytes, err = self.socket:receiveany(READ_BYTES)
     if not bytes then
@@ -192,43 +213,42 @@ local function read(reader)
   local body, has_end = reader:body(status, headers)
   local closes = (headers.connection or ""):lower():find("close", 1, true)
   return { status = status, body = body, date = headers.date,
-    keeps = has_end and not closes and reader.rest == "" }
+    keeps = has_end and not closes and reader:count() == 0 }
+end
+
+-- What a function makes of an answer; or nil, status of the core, message.
+local function attempt(socket, act)
+  local reader = setmetatable({ socket = socket, text = "", at = 1, head_left = HEAD_BYTES_MAX },
+    Reader)
+  local ok, result = pcall(act, reader)
+  if ok then
+    return result
+  elseif type(result) ~= "table" then
+    error(result, 0)
+  end
+  return nil, result.status, result.message
 end
 
 --- Reads the head of an answer that has no body: of CONNECT.
 ---@param socket table
 ---@return integer? status
----@return string? status of the core
+---@return string? failure a status of the core
+---@return string? message
 function http.read_head(socket)
-  local reader = setmetatable({ socket = socket, rest = "", head_left = HEAD_BYTES_MAX }, Reader)
-  local ok, result = pcall(function()
+  return attempt(socket, function(reader)
     local status = final_status(reader)
     reader:headers()
     return status
   end)
-  if ok then
-    return result
-  elseif type(result) ~= "table" then
-    error(result, 0)
-  end
-  return nil, result.status
 end
 
 --- Reads an answer to its end.
 ---@param socket table
 ---@return imattr.http.Answer?
----@return { status: string, message: string?, has_some: boolean }? failure a status of the core,
----  and whether any byte came
+---@return string? failure a status of the core
+---@return string? message
 function http.read(socket)
-  local reader = setmetatable({ socket = socket, rest = "", head_left = HEAD_BYTES_MAX }, Reader)
-  local ok, result = pcall(read, reader)
-  if ok then
-    return result
-  elseif type(result) ~= "table" then
-    error(result, 0)
-  end
-  result.has_some = reader.has_some or false
-  return nil, result
+  return attempt(socket, read)
 end
 
 return http
