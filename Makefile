@@ -75,7 +75,7 @@ link = $(CC) -shared $(filter-out -D%,$(FLAGS_$(MODE))) -Wl,-z,relro,-z,now \
   -o $(1) $(filter %.o,$(2)) $(LDFLAGS) $$(pkg-config --libs $(3))
 
 .PHONY: all setup setup-demo demo test lint asan valgrind format bench bench-quick \
-  soak rate simulate fuzz install install-modules install-pages \
+  soak rate simulate fuzz crash install install-modules install-pages \
   uninstall uninstall-modules clean help
 
 .SUFFIXES:
@@ -208,6 +208,10 @@ simulate:
 	@$(MAKE) --no-print-directory -s all
 	@spec/simulation/run --seeds $(or $(SEEDS),10000)
 
+crash: setup
+	@$(MAKE) --no-print-directory -s all
+	@spec/crash/run
+
 soak rate: setup-demo
 	@$(MAKE) --no-print-directory -s all
 	@spec/bench/$@
@@ -227,6 +231,7 @@ help:
 	@echo 'make soak          does memory stay where it is over five million users?'
 	@echo 'make rate          four processes, 20 s: how many requests in any second?'
 	@echo 'make fuzz          SECONDS=60 for each of nine targets; make test replays what they found'
+	@echo 'make crash         kills, full and broken disks, torn files: does a job survive? 20 minutes or so'
 	@echo 'make simulate      SEEDS=10000: the client in virtual time, with every fault there is'
 	@echo 'make format        clang-format over all C'
 	@echo 'make clean         takes build/ away'

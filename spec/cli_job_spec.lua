@@ -129,7 +129,7 @@ describe("a job of imattr set #slow", function()
     end
     write("users.csv", table.concat(rows, "\n") .. "\n")
     command.server:settings { latency_ms = 30 }
-    local job = start({ "set", "--job", "-q", "users.csv" }, 12)
+    local job = start({ "set", "--job", "--no-preflight", "-q", "users.csv" }, 12)
     job:kill("KILL")
     job:wait(5)
     job:close()
@@ -144,6 +144,9 @@ describe("a job of imattr set #slow", function()
     for _ in rejected:gmatch("\n") do count = count + 1 end
     assert.equal(13, count, rejected)
     assert.truthy(rejected:find("u507,c,red,508,90033,", 1, true), rejected)
+    output = run { "resume", "users.csv.imattr" }
+    assert.same({ 2, "imattr: users.csv.imattr: all is over, some users failed\n" },
+      { output.code, output.stderr })
   end)
 
   it("refuses another input, another app, and what does not go with it", function()
@@ -166,6 +169,6 @@ describe("a job of imattr set #slow", function()
       assert.equal(64, run({ "set", "--job", (unpack or table.unpack)(words) }).code)
     end
     assert.equal(66, run({ "status", "nothing.imattr" }).code)
-    assert.equal(66, run({ "resume", "users.csv" }).code)
+    assert.equal(65, run({ "resume", "users.csv" }).code)
   end)
 end)

@@ -242,10 +242,29 @@ key         set                  IMATTR_KEY
         assert.truthy(shown:find("^{bold}100 users in "), shown)
         assert.truthy(shown:find("{green}done    {/}", 1, true), shown)
         assert.truthy(shown:find("{red}invalid {/}", 1, true), shown)
+        assert.is_true(widest(shown) < columns, shown)
         if columns == 80 then
           assert.are.equal(plain, (shown:gsub("{%S-}", "")))
         end
       end
+    end)
+
+    it("has words beneath one another at 40 columns", function()
+      assert.are.equal([[
+100 users in TIME
+  done             95   95.0%
+  invalid           5    5.0%
+       4  VALUE_TOO_LONG
+          value of "city": 51 bytes,
+          limit 50  (line 26, ...)
+       1  ACCOUNT_TOO_LONG
+          account: 34 bytes, limit 32
+          (line 8)
+  requests          1  N/s
+5 rows are in users.csv.rejects.csv;
+mend them, then:
+  imattr set users.csv.rejects.csv
+]], (on_terminal(40, { "set", "users.csv" }, { NO_COLOR = "1" })))
     end)
 
     it("shows a bar that fits while it lasts", function()

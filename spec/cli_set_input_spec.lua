@@ -112,6 +112,41 @@ describe("imattr set #slow", function()
       assert.truthy(rest.stderr:find("^1 user "), rest.stderr)
     end)
 
+    it("knows where the rest begins, and when there is none", function()
+      local users = "To_Account,sex\n"
+      local cases = {
+        { users .. "l1,m\nl2,m\n", "2", nil },
+        { users .. "l1,m\nl2,m\n\n\r\n", "2", nil }, -- blank lines are no rows
+        { users .. "l1,m\nl2,m\n\nl3,m\n", "2", 5 },
+        { users .. 'l1,m\nl2,"m\n\n"\nl3,m\n', "2", 6 }, -- a row of three lines
+        { users .. "l1,m\nl2,m\nl3\n", "2", 4 }, -- a bad row is one too
+        { users .. "l1,m\nl2\n", "2", nil },
+        { users .. "l1,m\n", "2", nil },
+      }
+      for index, case in ipairs(cases) do
+        for _, more in ipairs { "-q", "--dry-run" } do
+          write("users.csv", case[1])
+          local output = run { "set", "--limit", case[2], "--json", more, "users.csv" }
+          assert.are.equal(case[3] or cjson.null, cjson.decode(output.stdout).next_line, index)
+          assert.are.equal(case[3] ~= nil and more == "-q",
+            output.stderr:find("from-line", 1, true) ~= nil, output.stderr)
+        end
+      end
+      write("users.ndjson", '{"To_Account":"n1","Attrs":{"sex":"m"}}\n')
+      assert.is_nil(run({ "set", "--limit", "1", "users.ndjson" }).stderr:find("from-line", 1,
+        true))
+    end)
+
+    it("knows that the rest is in another input", function()
+      write("a.csv", "To_Account,sex\nl1,m\n")
+      write("b.csv", "To_Account,sex\n\nl2,m\n")
+      local output = run { "set", "--limit", "1", "a.csv", "b.csv" }
+      assert.truthy(output.stderr:find("imattr set --from-line 3 b.csv\n", 1, true),
+        output.stderr)
+      assert.is_nil(run({ "set", "--limit", "2", "a.csv", "b.csv" }).stderr:find("from-line", 1,
+        true))
+    end)
+
     it("stops at more errors than it may have", function()
       local rows = { "To_Account,sex" }
       for number = 1, 5000 do

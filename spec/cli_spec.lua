@@ -23,7 +23,9 @@ describe("the command #slow", function()
       for _, words in ipairs { { "--help" }, { "set", "--help" }, { "get", "-h" },
         { "names", "--help" }, { "names", "set", "--help" }, { "sign", "--help" },
         { "open", "-h" }, { "doctor", "-h" }, { "config", "-h" }, { "config", "show", "-h" },
-        { "completion", "-h" }, { "man", "-h" } } do
+        { "completion", "-h" }, { "man", "-h" }, { "plan", "-h" }, { "apply", "-h" },
+        { "verify", "-h" }, { "undo", "-h" }, { "remove", "-h" }, { "resume", "-h" },
+        { "status", "-h" }, { "sandbox", "-h" } } do
         local output = run(words)
         assert.are.equal(0, output.code)
         assert.are.equal("", output.stderr)
@@ -33,8 +35,9 @@ describe("the command #slow", function()
     end)
 
     local mistakes = {
-      { {}, "imattr: a verb is missing: set, resume, status, get, names, sign, open, doctor, "
-        .. "config, sandbox, completion, man; see imattr --help\n" },
+      { {}, "imattr: a verb is missing: set, remove, resume, status, plan, apply, verify, "
+        .. "undo, get, names, sign, open, doctor, config, sandbox, completion, man; see imattr "
+        .. "--help\n" },
       { { "sett" }, "imattr: unknown command 'sett' (did you mean 'set'?); see imattr --help\n" },
       { { "--verson" },
         "imattr: unknown option '--verson' (did you mean '--version'?); see imattr --help\n" },

@@ -58,6 +58,8 @@ describe("a client", function()
       { { deadline_ms = -1 }, "deadline_ms: -1, wants 0 to 604800000" },
       { { failures_max = 1e7 }, "failures_max: 1" },
       { { rate = 5 }, "unknown option of a call: rate" },
+      { { removes = 1 }, "removes: a number, wants a boolean" },
+      { { removes = true }, "removes: for set_attr with an iterator alone" },
     }
     for _, case in ipairs(cases) do
       for _, name in ipairs { "set_attr", "remove_attr", "get_attr" } do

@@ -1,5 +1,8 @@
 -- What the values of flags say, and what is wrong with those that say nothing.
 local flags = require "imattr.cli.flags"
+local process = require "support.process"
+
+local INTERPRETER = rawget(_G, "jit") and "luajit" or "lua5.4"
 
 describe("the flag", function()
   local cases = {
@@ -50,6 +53,44 @@ describe("the flag", function()
     for _, given in ipairs { "0", "-1", "1.5", "x", "", "0x10" } do
       assert.are.same({ nil, ("--limit: %s, must be a whole number from 1"):format(given) },
         { limit(given) })
+    end
+  end)
+
+  -- What a moment is, seconds after another, as a place with summer time sees it.
+  local function after(given, now)
+    local script = ([[
+      local year, month, day, hour, min = ("%s"):match("(%%d+)-(%%d+)-(%%d+) (%%d+):(%%d+)")
+      local now_s = os.time { year = year, month = month, day = day, hour = hour, min = min }
+      local found = require("imattr.cli.flags").deadline("%s", now_s)
+      print(os.date("%%Y-%%m-%%d %%H:%%M:%%S", found.at_s), found.at_s - now_s, found.shown)]])
+      :format(now, given)
+    local output = process.run({ INTERPRETER, "-e", script }, {
+      env = { TZ = "CET-1CEST,M3.5.0,M10.5.0/3", LUA_PATH = "lua/?.lua;;" } })
+    return (output.stdout:gsub("\n$", "")), output.stderr
+  end
+
+  for _, case in ipairs {
+    { "06:00", "2026-07-01 22:30", "2026-07-02 06:00:00\t27000\t06:00" },
+    { "6:00", "2026-07-01 05:59", "2026-07-01 06:00:00\t60\t06:00" },
+    { "06:00", "2026-07-01 06:00", "2026-07-02 06:00:00\t86400\t06:00" },
+    { "00:00", "2026-12-31 23:00", "2027-01-01 00:00:00\t3600\t00:00" },
+    { "06:00", "2026-03-28 20:00", "2026-03-29 06:00:00\t32400\t06:00" }, -- an hour is left out
+    { "06:00", "2026-10-24 20:00", "2026-10-25 06:00:00\t39600\t06:00" }, -- an hour comes twice
+    { "90m", "2026-07-01 22:30", "2026-07-02 00:00:00\t5400\t00:00" },
+    { "2h", "2026-03-29 01:00", "2026-03-29 04:00:00\t7200\t04:00" },
+    { "45s", "2026-07-01 22:30", "2026-07-01 22:30:45\t45\t22:30:45" },
+    { "168h", "2026-07-01 22:30", "2026-07-08 22:30:00\t604800\t22:30" },
+  } do
+    it(("deadline takes %s at %s"):format(case[1], case[2]), function()
+      assert.are.equal(case[3], (after(case[1], case[2])))
+    end)
+  end
+
+  it("deadline refuses what is no time", function()
+    for _, given in ipairs { "", "6", "24:00", "06:60", "6:0", "-06:00", "0m", "00s", "169h", "1d",
+      "1.5h", "06:00:00", "90 m" } do
+      assert.are.same({ nil, ("--deadline: %s, must be a time as in 06:00, or 45s, 90m, 2h up to a "
+        .. "week"):format(given) }, { flags.deadline(given) })
     end
   end)
 end)

@@ -202,7 +202,34 @@ describe("a job", function()
     assert(store.open(path, "create")):close()
     other, message = job.open(path, "read")
     assert.is_nil(other)
-    assert.equal(path .. ": not a job, or one of another version of imattr", message)
+    assert.equal(path .. ": the job was not begun, nothing was sent; begin it with: imattr set "
+      .. "--job", message)
+  end)
+
+  it("is refused when it counts other rows than it knows", function()
+    settle(1, 10)
+    settle(21, 30)
+    assert(opened:commit())
+    for _, damage in ipairs {
+      "UPDATE job SET value = 11 WHERE name = 'settled_to'",
+      "UPDATE job SET value = 'ten' WHERE name = 'settled_to'",
+      "UPDATE job SET value = -3 WHERE name = 'refused'",
+      "UPDATE job SET name = 'Done' WHERE name = 'done'",
+      "UPDATE settled SET last = 9007199254740991",
+      "UPDATE settled SET first = 20",
+      "DELETE FROM settled",
+    } do
+      opened:close()
+      local bytes = shell.read(opened.path)
+      local db = assert(store.open(opened.path, "write"))
+      assert(db:run(damage))
+      db:close()
+      local other, message, is_no_job = job.open(opened.path, "read")
+      assert.same({ nil, opened.path .. ": damaged", true }, { other, message, is_no_job }, damage)
+      write(opened.path, bytes)
+      opened = assert(job.open(opened.path, "write"))
+    end
+    assert.equal(20, #settled_rows(40))
   end)
 
   it("says when the disk is full, and writes what it could not when there is room #slow", function()

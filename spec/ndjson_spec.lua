@@ -148,4 +148,26 @@ describe("the ndjson reader", function()
   it("leaves the settings of cjson alone", function()
     assert.truthy(require("cjson").decode("[NaN]"))
   end)
+
+  -- Where names alone are wanted.
+  local names = {
+    { '["sex","city"]', "1:a city= sex=" },
+    { '["sex","sex"]', "1:a sex=" },
+    { '{"sex":"m","city":null}', "1:a city= sex=" },
+    { '{"sex":{"deep":[]}}', "1:a sex=" },
+    { "[]", "1:a " },
+    { "{}", "1:a " },
+    { "[1]", "1:a BAD_VALUE Attrs: number, must be an attribute's name" },
+    { '["sex",null]', "1:a BAD_VALUE Attrs: null, must be an attribute's name" },
+    { '[["sex"]]', "1:a BAD_VALUE Attrs: object or array, must be an attribute's name" },
+    { '"sex"', "1:a BAD_SHAPE Attrs: string, must be an object" },
+    { "null", "1:a BAD_SHAPE Attrs: null, must be an object" },
+  }
+  for _, case in ipairs(names) do
+    it("takes names alone of " .. case[1], function()
+      local text = '{"To_Account":"a","Attrs":' .. case[1] .. "}\n"
+      local reader = ndjson.open(pieces(text, 7), { takes_names = true })
+      assert.are.equal(case[2], described((reader:next())))
+    end)
+  end
 end)

@@ -39,8 +39,8 @@ end
 -- The Lua files of the command, and what their --help says, as one text.
 local function command_text()
   local text = shell.output("cat lua/imattr/cli/*.lua")
-  for _, verb in ipairs { "", "set", "get", "names", "sign", "open", "doctor", "config", "sandbox",
-    "completion", "man" } do
+  for _, verb in ipairs { "", "set", "remove", "get", "names", "sign", "open", "doctor", "config",
+    "sandbox", "completion", "man" } do
     local words = { INTERPRETER, "lua/bin/imattr" }
     if verb ~= "" then words[#words + 1] = verb end
     words[#words + 1] = "--help"

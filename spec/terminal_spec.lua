@@ -177,7 +177,8 @@ end)
 -- A run's numbers; what is not said is 0.
 local function report(changes)
   local all = { users = 0, done = 0, invalid = 0, refused = 0, unknown = 0, not_sent = 0,
-    merged = 0, requests = 0, retries = 0, seconds = 0, quota = 100, reasons = {}, more_codes = 0 }
+    merged = 0, requests = 0, retries = 0, seconds = 0, quota = 100, reasons = {}, more_codes = 0,
+    plan = "would set" }
   for name, value in pairs(changes) do all[name] = value end
   return all
 end
@@ -243,11 +244,46 @@ describe("the summary #heavy", function()
     it("is cut for a terminal of " .. columns .. " columns where sentences are long", function()
       local long = report { users = 2, invalid = 2, reasons = { { fate = "invalid", code = "X",
         count = 2, line = 2, message = ("words and "):rep(30) } } }
-      local line = terminal.summary(long, { columns = columns }):match("\n( +2  X[^\n]*)")
-      assert.truthy(line:find("words", 1, true))
-      assert.is_true(width(line) <= math.max(columns - 1, 56), line)
+      local shown = terminal.summary(long, { columns = columns }):match("\n( +2  X.*)\n  requests")
+      assert.truthy(shown:find("words", 1, true))
+      for line in shown:gmatch("[^\n]+") do
+        assert.is_true(width(line) <= math.max(columns - 1, 24), line)
+      end
+      assert.equal(columns < 80, shown:find("\n") ~= nil)
     end)
   end
+
+  it("has its words beneath one another in a narrow terminal", function()
+    local merged = report { merged = 3 }
+    for name, value in pairs(SOME_FAILED) do
+      if name ~= "merged" then merged[name] = value end
+    end
+    assert.are.equal([[
+19,331 users in 2 s
+  done         19,317   99.9%
+  invalid          12    0.1%
+      11  VALUE_TOO_LONG
+          city: 54 bytes, limit 50
+          (line 812, ...)
+       1  SHORT_ROW
+          3 columns, header has 4
+          (line 9)
+  refused           2    0.1%
+       2  90033
+          an attribute is not registered
+          (line 112, ...)
+  requests        194  97% of the quota
+                       of 100/s
+  retries           3
+  merged            3  rows about a user
+                       who was waiting
+                       already]], terminal.summary(merged, { columns = 42 }))
+    assert.are.equal([[
+dry run: 5 users, nothing was sent
+  would set         5    100%
+  requests          1  about 0.01 s at
+                       100/s]], terminal.plan(report { users = 5, requests = 1 }, { columns = 40 }))
+  end)
 
   it("shows no control characters of the data", function()
     local sly = report { users = 1, invalid = 1, reasons = { { fate = "invalid", code = "X\27[2J",

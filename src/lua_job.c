@@ -236,9 +236,21 @@ static sqlite3_stmt *begin(lua_State *L, job *opened) {
   return statement;
 }
 
+/* After an I/O error the kernel may have forgotten what it could not write: the
+** next fsync would say that all is well. So close leaves the log as it is, for
+** the next process, which believes only what its checksums prove. Returns
+** whether it was one. */
+static int distrust_disk(job *opened) {
+  int is_io_error = (sqlite3_errcode(opened->db) & 0xff) == SQLITE_IOERR;
+  if (is_io_error) {
+    sqlite3_db_config(opened->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+  }
+  return is_io_error;
+}
+
 /*
 ** job:run(sql, ...) -> the columns of the first row, or true when there is none
-**   | nil, message
+**   | nil, message, boolean: was it the disk?
 ** Runs one statement, with its parameters, to its end.
 */
 static int l_job_run(lua_State *L) {
@@ -254,8 +266,9 @@ static int l_job_run(lua_State *L) {
   }
   if (code != SQLITE_DONE) {
     push_failure(L, sqlite3_errmsg(opened->db));
+    lua_pushboolean(L, distrust_disk(opened));
     sqlite3_reset(statement);
-    return 2;
+    return 3;
   }
   sqlite3_reset(statement);
   if (pushed == 0) {
@@ -282,13 +295,17 @@ static int l_next_row(lua_State *L) {
   return 0;
 }
 
-/* job:rows(sql) -> an iterator over the rows; the first column is never NULL.
-** No parameters; the same SQL is not run in two loops at once. Raises for SQL
-** that is not good. */
+/* job:rows(sql, ...) -> an iterator over the rows; the first column is never
+** NULL. Parameters are numbers, for nobody keeps a string while the loop runs;
+** the same SQL is not run in two loops at once. Raises for SQL that is not
+** good. */
 static int l_job_rows(lua_State *L) {
   job *opened = check_job(L);
   sqlite3_stmt *statement;
-  lua_settop(L, 2);
+  int i;
+  for (i = lua_gettop(L); i > 2; i--) {
+    luaL_checktype(L, i, LUA_TNUMBER);
+  }
   statement = begin(L, opened);
   if (statement == NULL) {
     return luaL_error(L, "%s", sqlite3_errmsg(opened->db));

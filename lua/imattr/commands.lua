@@ -1,5 +1,6 @@
 -- commands: the vendor's commands as calls of a client: users in, a report out.
 
+local attempts = require "imattr.attempts"
 local core = require "imattr.core"
 local errors = require "imattr.errors"
 local options = require "imattr.options"
@@ -26,22 +27,24 @@ local NAMES_MAX = 10
 ---@field should_stop fun(): boolean? true ends the run: what is on its way is waited for
 ---@field deadline_ms integer? as the option
 ---@field failures_max integer? as the option
+---@field removes boolean? of set_attr with an iterator: it returns account, attributes, and names
+---  to remove or nil; where there are both, the names are an update of their own, behind the other
 ---@field dry_run boolean? screens and counts, sends nothing
+---@field on_attempt fun(attempt: imattr.Attempt)? sees every request when it is back
 ---@field on_user fun(account: string, attrs: { [string]: string })? of get_attr: takes each user as
 ---  the answer comes, and none is kept
 
 local CALL_TYPES = { on_result = "function", on_failure = "function", on_progress = "function",
   should_stop = "function", dry_run = "boolean", deadline_ms = "option", failures_max = "option",
-  on_user = "function" }
+  removes = "boolean", on_attempt = "function", on_user = "function" }
 local CALL_NAMES = { "on_result", "on_failure", "on_progress", "should_stop", "dry_run",
-  "deadline_ms", "failures_max", "on_user" }
+  "deadline_ms", "failures_max", "on_attempt", "on_user", "removes" }
 
 local function call_problem(name, value)
   local wanted = CALL_TYPES[name]
   if not wanted then
-    local near = options.nearest(tostring(name), CALL_NAMES)
     return ("unknown option of a call: %s%s"):format(redact.text(tostring(name)),
-      near and (" (did you mean %s?)"):format(near) or "")
+      options.did_you_mean(tostring(name), CALL_NAMES))
   elseif wanted == "option" then
     return options.problem(options.find(name), value)
   elseif type(value) ~= wanted then
@@ -151,33 +154,52 @@ function commands.new_addresses(client, lanes)
   return addresses
 end
 
--- The slots and the way out of a run: pace and transport; or nil, nil and an error.
-local function new_way(client, command, call)
+-- Why nothing may be sent from here; nil: it may.
+local function obstacle(client, call)
   if client._pid ~= core.getpid() then
-    return nil, nil, errors.world("FORKED")
+    return errors.world("FORKED")
+  elseif not call.dry_run then
+    local _, err = client._signature:get()
+    return err
   end
-  if call.dry_run then
-    return nil, require("imattr.transport.dry").new()
+end
+
+-- The lanes of a run: the command's, and one that removes where that is asked for. Nil and an error
+-- when one has no slots.
+local function new_lanes(client, name, call)
+  local lanes = {}
+  for i, each in ipairs { name, call.removes and "remove_attr" or nil } do
+    local command = wire.services[client._options.service][each]
+    lanes[i] = { shape = command.shape, path = command.path }
+    if not call.dry_run then
+      local err
+      lanes[i].pace, err = client:_pace(command.path)
+      if err then
+        return nil, err
+      end
+    end
   end
-  local usersig, err = client._signature:get()
-  if not usersig then
-    return nil, nil, err
-  end
-  local pace, pace_err = client:_pace(command.path)
-  if pace_err then
-    return nil, nil, pace_err
-  end
-  local transport, transport_err = client:_take_transport()
-  return pace, transport, transport_err
+  return lanes
 end
 
 -- What a run needs besides its source; or nil and an error.
-local function new_run(client, command, call, on_delivered)
-  local pace, transport, err = new_way(client, command, call)
+local function new_run(client, name, call, on_delivered)
+  local err = obstacle(client, call)
+  if err then
+    return nil, err
+  end
+  local lanes, transport
+  lanes, err = new_lanes(client, name, call)
+  if not lanes then
+    return nil, err
+  elseif call.dry_run then
+    transport = require("imattr.transport.dry").new()
+  else
+    transport, err = client:_take_transport()
+  end
   if not transport then
     return nil, err
   end
-  local lanes = { { shape = command.shape, path = command.path, pace = pace } }
   local addresses = commands.new_addresses(client, lanes)
   return {
     engine = commands.new_engine(client, lanes, {
@@ -201,6 +223,30 @@ local function new_run(client, command, call, on_delivered)
   }
 end
 
+-- Has a run tell of its requests. They are told with the fates of their users, so that a function
+-- that raises leaves nobody behind who has a fate.
+local function trace(run, on_attempt)
+  local seen, back = attempts.new(run.now_us), {}
+  local address, on_reply, on_results = run.address, run.on_reply, run.on_results
+  function run.address(id, lane, users, attempt)
+    local base, target = address(id, lane)
+    if base then
+      seen:leave(id, base, target, users, attempt)
+    end
+    return base, target
+  end
+  function run.on_reply(reply, verdict)
+    on_reply(reply, verdict)
+    back[#back + 1] = seen:back(reply, verdict)
+  end
+  function run.on_results()
+    on_results()
+    while back[1] do
+      on_attempt(attempts.info(table.remove(back, 1)))
+    end
+  end
+end
+
 -- Runs, and gives back what the run held. A transport that is left with requests on their way
 -- (somebody's callback raised) is closed instead. Returns what the source or a callback raised.
 local function carry_out(client, run, is_dry, finally)
@@ -221,8 +267,7 @@ end
 -- Carries users to a command and writes the report.
 -- Returns report, error; raises what the source or a callback raised.
 local function run_command(client, name, users, call, on_delivered)
-  local command = wire.services[client._options.service][name]
-  local run, err = new_run(client, command, call, on_delivered)
+  local run, err = new_run(client, name, call, on_delivered)
   if not run then
     return nil, err
   end
@@ -230,10 +275,13 @@ local function run_command(client, name, users, call, on_delivered)
   local rest
   run.push, rest = source.pusher(run.engine, users, writer.invalid, function(time_ms)
     return pump.tend(run, time_ms * 1000)
-  end)
+  end, call.removes)
   run.source_may_wait = type(users) == "function"
   run.on_results = writer.take_results
   run.on_progress = call.on_progress and writer.progress
+  if call.on_attempt and not call.dry_run then
+    trace(run, call.on_attempt)
+  end
   local failure = carry_out(client, run, call.dry_run, function()
     if rest and run.engine:stop_code() then
       writer.pass(rest)
@@ -295,6 +343,11 @@ local function check_index(index, name)
   end
 end
 
+-- Are the registered names kept, for screening, once they have been read?
+local function keeps_names(client)
+  return client._options.preflight and not client._options.attr_names
+end
+
 --- See Client:set_attr_name.
 function commands.set_attr_name(client, names)
   if type(names) ~= "table" or next(names) == nil then
@@ -306,6 +359,9 @@ function commands.set_attr_name(client, names)
   local object, err = ask(client, "set_attr_name", wire.encode { AttrNames = names })
   if not object then
     return nil, err
+  end
+  if keeps_names(client) then
+    client._names = nil -- they are others now
   end
   return true
 end
@@ -331,6 +387,12 @@ function commands.get_attr_name(client)
   if not is_names(object.AttrNames) then
     return nil, errors.world("BAD_REPLY", client._hosts.url, "no good AttrNames")
   end
+  if keeps_names(client) then
+    client._names = {}
+    for _, name in pairs(object.AttrNames) do
+      client._names[#client._names + 1] = name
+    end
+  end
   return object.AttrNames
 end
 
@@ -339,21 +401,14 @@ local function preflight(client, call)
   if client._names or not client._options.preflight or call.dry_run then
     return true
   end
-  local by_index, err = commands.get_attr_name(client)
-  if not by_index then
-    return nil, err
-  end
-  local names = {}
-  for _, name in pairs(by_index) do
-    names[#names + 1] = name
-  end
-  client._names = names
-  return true
+  return commands.get_attr_name(client)
 end
 
 -- }=====
 
 -- {===== about users =====
+
+local ONLY_SETS = "removes: for set_attr with an iterator alone"
 
 --- See Client:set_attr and Client:remove_attr.
 ---@param client imattr.Client
@@ -369,6 +424,9 @@ function commands.update(client, name, users, call)
     error("on_user: for get_attr alone; the fate of an update goes to on_result", 2)
   end
   local given = source.of_users(users, name)
+  if checked.removes and (name ~= "set_attr" or type(given) ~= "function") then
+    error(ONLY_SETS, 2)
+  end
   local ok, err = preflight(client, checked)
   if not ok then
     return nil, err
@@ -380,6 +438,9 @@ end
 function commands.get_attr(client, accounts, call)
   client._last_report = nil
   local checked = check_call(client, call)
+  if checked.removes then
+    error(ONLY_SETS, 2)
+  end
   local given = source.of_accounts(accounts)
   local attributes = {}
   local take = checked.on_user or function(account, attrs)

@@ -1,8 +1,8 @@
--- metrics: what nginx's workers count, as Prometheus reads it.
+-- metrics: what a process counts, as Prometheus reads it.
 --
--- Each worker counts by itself. With `lua_shared_dict imattr 1m;` in nginx.conf they add up, and
--- every scrape sees all of them; without it a scrape sees the worker that it meets. No account, key
--- or attribute is ever part of a name or a label.
+-- Each worker of nginx counts by itself. With `lua_shared_dict imattr 1m;` in nginx.conf they add
+-- up, and every scrape sees all of them; without it a scrape sees the worker that it meets. No
+-- account, key or attribute is ever part of a name or a label.
 
 local metrics = {}
 
@@ -32,6 +32,11 @@ local unsent = {} -- series -> what was counted since the figures were shared la
 local known_series = {} -- name and label's value -> the series; there are few
 local sums = {} -- series -> the sum, where there is no shared dict
 local gauges = {} -- functions that set gauges: set(name, value)
+
+-- Where the workers of nginx add up; nil: nowhere.
+local function shared_dict()
+  return ngx and ngx.shared.imattr
+end
 
 --- Counts.
 ---@param name string
@@ -100,7 +105,7 @@ end
 
 --- Shares what this worker has counted with the others. Cheap; a batcher does it once a second.
 function metrics.share()
-  local dict = ngx.shared.imattr
+  local dict = shared_dict()
   for series, count in pairs(unsent) do
     if not dict or not dict:incr("c|" .. series, count, 0) then
       sums[series] = (sums[series] or 0) + count
@@ -116,7 +121,7 @@ end
 
 -- The sums of all workers: counters and gauges.
 local function collect()
-  local dict, counted, measured = ngx.shared.imattr, {}, {}
+  local dict, counted, measured = shared_dict(), {}, {}
   for series, count in pairs(sums) do
     counted[series] = count
   end

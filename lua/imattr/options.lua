@@ -104,7 +104,7 @@ end
 function options.nearest(word, words)
   local best, found
   for _, known in ipairs(words) do
-    local changes = distance(word:lower(), known)
+    local changes = distance(word:lower(), known:lower())
     if changes <= math.max(2, math.floor(#known / 3)) and (not best or changes < best) then
       best, found = changes, known
     end
@@ -112,7 +112,11 @@ function options.nearest(word, words)
   return found
 end
 
-local function did_you_mean(word, words)
+--- What is said behind a word that is none of a list.
+---@param word any
+---@param words string[]
+---@return string
+function options.did_you_mean(word, words)
   local near = options.nearest(tostring(word), words)
   return near and (" (did you mean %s?)"):format(near) or ""
 end
@@ -163,7 +167,7 @@ local function choice_problem(option, value)
     end
   end
   return ("%s: %s is none of %s%s"):format(option.name, show(option, value),
-    table.concat(option.choices, ", "), did_you_mean(value, option.choices))
+    table.concat(option.choices, ", "), options.did_you_mean(value, option.choices))
 end
 
 --- What is wrong with a value for an option, or nil.
@@ -197,7 +201,7 @@ function options.check(given, names, level)
   for name, value in pairs(given) do
     if not is_allowed[name] then
       error(("unknown option: %s%s"):format(redact.text(tostring(name)),
-        did_you_mean(name, allowed)), level + 1)
+        options.did_you_mean(name, allowed)), level + 1)
     end
     local problem = options.problem(by_name[name], value)
     if problem then

@@ -1,10 +1,9 @@
 -- run: a run of a batcher: an engine that is fed from outside, where its requests go, and what is
 -- noted of them. It lasts until a mistake of set-up stops it.
 
+local attempts = require "imattr.attempts"
 local commands = require "imattr.commands"
 local core = require "imattr.core"
-local metrics = require "imattr.metrics"
-local redact = require "imattr.redact"
 local wire = require "imattr.wire"
 
 local run = {}
@@ -35,32 +34,9 @@ local function new_engine(client, given, lanes, is_probing)
   })
 end
 
--- Counts an attempt that is back, and tells who traces: URLs without the signature.
-local function note(batcher, flight, reply, verdict)
-  local seconds = (core.now_us() - flight.at_us) / 1e6
-  local status = reply.status ~= "OK" and reply.status
-  local code = status or verdict.kind == "delivered" and "0" or tostring(verdict.code)
-  metrics.add("imattr_requests_total", "code", code)
-  metrics.observe("imattr_request_duration_seconds", seconds)
-  local on_attempt = batcher._given.on_attempt
-  if on_attempt then
-    batcher:_call(on_attempt, {
-      method = "POST",
-      url = redact.text(flight.base .. flight.target),
-      address = flight.base:match("//(.*)$"),
-      status = reply.http_status,
-      error_type = code ~= "0" and code or nil,
-      resend_count = flight.attempt - 1,
-      users = flight.users,
-      seconds = seconds,
-    })
-  end
-end
-
 -- What became of an update, in words.
-local function result_of(self, url, ticket, fate, code, attempts, account)
-  local result = { ticket = self.base + ticket, account = account, fate = fate,
-    attempts = attempts }
+local function result_of(self, url, ticket, fate, code, tries, account)
+  local result = { ticket = self.base + ticket, account = account, fate = fate, attempts = tries }
   if code then
     local info = self.infos[tonumber(code) or core.statuses[code].code]
     local err = code == "STOPPED" and self.error or wire.error(code, url, info)
@@ -70,36 +46,31 @@ local function result_of(self, url, ticket, fate, code, attempts, account)
 end
 
 -- The functions by which the pump and a batcher speak of a run.
-local function connect(self, batcher, addresses)
-  local last_kind = "retry" -- of the answer before: why there is another attempt
+local function connect(self, batcher, addresses, seen)
   function self.address(id, lane, users, attempt)
     local base, target = addresses.of(id, lane)
     if base then
-      self.flying[id] = { at_us = self.now_us(), base = base, target = target, users = users,
-        attempt = attempt }
-      if attempt > 1 then
-        metrics.add("imattr_retries_total", "class", last_kind)
-      end
+      seen:leave(id, base, target, users, attempt)
     end
     return base, target
   end
   function self.on_reply(reply, verdict)
     addresses.back(reply, verdict)
-    local flight = self.flying[reply.id]
-    self.flying[reply.id] = nil
     if verdict.kind == "delivered" then
       batcher._client._is_proven, self.is_good = true, true
-    else
-      last_kind = verdict.kind
     end
-    note(batcher, flight, reply, verdict)
+    local flight = seen:back(reply, verdict)
+    attempts.count(flight)
+    if batcher._given.on_attempt then
+      batcher:_call(batcher._given.on_attempt, attempts.info(flight))
+    end
   end
   function self.on_results()
-    local ticket, fate, code, attempts, account = self.engine:result()
+    local ticket, fate, code, tries, account = self.engine:result()
     while ticket do
-      batcher:settle(result_of(self, batcher._client._hosts.url, ticket, fate, code, attempts,
+      batcher:settle(result_of(self, batcher._client._hosts.url, ticket, fate, code, tries,
         account))
-      ticket, fate, code, attempts, account = self.engine:result()
+      ticket, fate, code, tries, account = self.engine:result()
     end
   end
 end
@@ -115,14 +86,15 @@ function run.new(batcher, has_stopped)
   if not lanes then
     return nil, err
   end
+  local seen = attempts.new(client._world.now_us)
   local self = {
     engine = new_engine(client, batcher._given, lanes, has_stopped or not client._is_proven),
     now_us = client._world.now_us,
     base = batcher._ticket, -- the engine counts from 1
-    flying = {}, -- id -> a request on its way
+    flying = seen.flying, -- id -> a request on its way
     infos = {}, look_us = 0, has_more = false, source_may_wait = true,
   }
-  connect(self, batcher, commands.new_addresses(client, lanes))
+  connect(self, batcher, commands.new_addresses(client, lanes), seen)
   return self
 end
 

@@ -2,6 +2,9 @@
 
 local source = {}
 
+-- The lanes of an engine: a command's own, and beside it the one that removes.
+local SET, REMOVE = 1, 2
+
 local function misuse(message)
   error(message, 4) -- whoever called client:set_attr, which is a tail call
 end
@@ -93,19 +96,47 @@ local function list_pusher(engine, list, on_invalid)
   return push, rest
 end
 
-local function iterator_pusher(engine, next_update, on_invalid, tend)
+-- Makes updates of one lane each out of rows that set and remove: what is removed is an update of
+-- its own, behind the other. Gives the iterator, and what takes an update that is left.
+local function split(next_row)
+  local account, names = nil, nil -- of an update whose turn has not come
+  local function take()
+    local taken = account
+    account = nil
+    return taken
+  end
+  return function(tend)
+    if account ~= nil then
+      return take(), names, REMOVE
+    end
+    local given, attrs, removes = next_row(tend)
+    if given == nil or removes == nil then
+      return given, attrs, SET
+    elseif type(attrs) == "table" and next(attrs) == nil then
+      return given, removes, REMOVE
+    end
+    account, names = given, removes
+    return given, attrs, SET
+  end, take
+end
+
+local function iterator_pusher(engine, next_update, on_invalid, tend, removes)
+  local take_left
+  if removes then
+    next_update, take_left = split(next_update)
+  end
   local push, call = engine.push, pcall
   local is_left, left = false, nil -- an update that came when the run had been stopped
   local function push_some(most)
     for _ = 1, most do
-      local ok, account, attrs = call(next_update, tend)
+      local ok, account, attrs, lane = call(next_update, tend)
       if not ok then
         return false, { raised = account }
       end
       if account == nil then
         return false
       end
-      local ticket, code, message, invalid = push(engine, 1, account, attrs)
+      local ticket, code, message, invalid = push(engine, removes and lane or SET, account, attrs)
       if code == "FULL" then
         is_left, left = true, account
         return true
@@ -116,9 +147,12 @@ local function iterator_pusher(engine, next_update, on_invalid, tend)
     return true
   end
   local function rest()
-    local was_left = is_left
-    is_left = false
-    return was_left, left
+    if is_left then
+      is_left = false
+      return true, left
+    end
+    left = take_left and take_left()
+    return left ~= nil, left
   end
   return push_some, rest
 end
@@ -128,16 +162,18 @@ end
 ---@param users table|fun(): any, any a list of user objects, or an iterator
 ---@param on_invalid fun(ticket: integer, account: any, code: string, message: string)
 ---@param tend fun(time_ms: integer): boolean handed to an iterator
+---@param removes boolean? does an iterator give names to remove behind attributes? They go to the
+---  second lane
 ---@return fun(most: integer): boolean, { raised: any }? push pushes up to `most` updates, which
 ---  must not be more than the engine has room for; false at the end of the source; false and what
 ---  was raised when it failed
 ---@return fun(): boolean, any rest takes one update out of a list that will not be sent: true
 ---  and its account; false at the end
-function source.pusher(engine, users, on_invalid, tend)
+function source.pusher(engine, users, on_invalid, tend, removes)
   if type(users) == "table" then
     return list_pusher(engine, users, on_invalid)
   end
-  return iterator_pusher(engine, users, on_invalid, tend)
+  return iterator_pusher(engine, users, on_invalid, tend, removes)
 end
 
 return source

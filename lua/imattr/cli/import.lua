@@ -6,9 +6,9 @@
 -- A dry run keeps no row at all: screening is all that can go wrong, and its answer comes before
 -- the next row is asked for.
 
-local exit = require "imattr.cli.exit"
+local halves = require "imattr.cli.halves"
+local preflight = require "imattr.cli.preflight"
 local tally = require "imattr.cli.tally"
-local statuses = require("imattr.core").statuses
 
 local import = {}
 import.__index = import
@@ -22,9 +22,10 @@ local SAMPLE = 100 -- a share of errors is judged as if at least so many users h
 ---@field malformed integer rows that could not be read; they count as invalid
 ---@field read_failure string? reading an input failed
 ---@field read_code integer? the exit code for that
----@field write_failure string? writing a rejects file failed
+---@field write_failure string? writing a rejects file, or the job, failed
 ---@field halted string? there were more errors than the run may have, in words
 ---@field ended boolean were the inputs read to their end?
+---@field registered string[]? the app's attribute names, for hints
 
 ---One of the inputs.
 ---@class imattr.cli.import.source
@@ -35,9 +36,10 @@ local SAMPLE = 100 -- a share of errors is judged as if at least so many users h
 
 ---@param options { sources: { input: imattr.cli.input, rejects: imattr.cli.rejects? }[],
 ---  from_line: integer?, dry_run: boolean?, limit: integer?,
----  errors_max: { count: integer?, percent: number? }?, job: imattr.cli.job? } from_line is about
----  the first input; in a dry run every row that could be sent counts as not sent, and is fine; a
----  job has one input, and its rows that have their fate are passed over
+---  errors_max: { count: integer?, percent: number? }?, job: imattr.cli.job?,
+---  takes_names: boolean?, removes: boolean? } removes: the client is told to take names to remove;
+---  from_line is about the first input; in a dry run every row that could be sent counts as not
+---  sent, and is fine; a job has one input, and its rows that have their fate are passed over
 ---@return imattr.cli.import
 function import.new(options)
   local sources = {}
@@ -58,16 +60,26 @@ function import.new(options)
     _source = sources[1],
     _dry_run = options.dry_run,
     _job = options.job,
+    _names = options.takes_names and {}, -- of the row handed over last
+    _halves = options.removes and halves.new(options.dry_run),
     _row = 0, -- of the input, from 1; rows that are no users count too
     _rows = {}, -- index -> row, in a job
     _errors_max = options.errors_max or {},
     _is_over = false, -- will no more rows be handed over?
-    _index = 0,
-    _index_max = options.limit or math.huge,
+    _index = 0, -- of the client's updates: a row that sets and removes has two
+    _taken = 0, -- rows handed over
+    _taken_max = options.limit or math.huge,
     _lines = {}, _accounts = {}, _raws = {}, -- rows, by their index, until their fate is known
     _unsent = {}, -- rows whose turn did not come
     _settled = { number = 0, line = 0 }, -- the last row with another fate
+    _rest = nil, -- the first row that the next run has to take
   }, import)
+end
+
+---Keeps a job from here on: before the first row.
+---@param job imattr.cli.job
+function import:keep(job)
+  self._job = job
 end
 
 ---Is row `a` behind row `b`?
@@ -86,7 +98,7 @@ local function reject(self, row, code, message)
     return
   end
   local _, failure = file:add(row, code, message)
-  self.write_failure = failure
+  self.write_failure = failure and "rejects: " .. failure
   self._is_over = self._is_over or failure ~= nil
 end
 
@@ -100,7 +112,7 @@ end
 ---Ends the run when it has too many errors.
 local function count_error(self)
   local errors = self.counts.invalid + self.counts.refused + self.counts.unknown
-  local read, most = self._index + self.malformed, self._errors_max
+  local read, most = self._taken + self.malformed, self._errors_max
   if most.count and errors > most.count then
     self.halted = ("stopped at more than %d errors"):format(most.count)
   elseif most.percent and errors * 100 > most.percent * math.max(read, SAMPLE) then
@@ -134,7 +146,7 @@ local function count_malformed(self, row)
       code = row.code, message = row.message })
   end
   self.malformed = self.malformed + 1
-  self._index_max = self._index_max - 1
+  self._taken_max = self._taken_max - 1
   row.number, row.path = self._source.number, self._source.path
   mark_settled(self, row)
   reject(self, row, row.code, row.message)
@@ -161,7 +173,7 @@ local function heed(self, row, failure)
     count_malformed(self, row)
   elseif failure then
     self.read_failure, self._is_over = failure, true
-    self.read_code = source.input.is_gzip and exit.BAD_INPUT or exit.NO_INPUT
+    self.read_code = source.input:failure_code()
   else
     next_source(self)
   end
@@ -182,20 +194,51 @@ local function take(source, tend)
   return reader:resume(attrs)
 end
 
+---The names alone of a row's attributes.
+local function names_of(self, attrs)
+  local names, count = self._names, 0
+  for name in pairs(attrs) do
+    count = count + 1
+    names[count] = name
+  end
+  for index = #names, count + 1, -1 do
+    names[index] = nil
+  end
+  return names
+end
+
+---Looks where the rest begins, behind the last row that a limit allows: there may be none. A pipe
+---is not asked, which may keep one waiting.
+local function look_ahead(self)
+  while not self._is_over and self._source.input.size do
+    local account, row, failure = take(self._source)
+    if account or row then
+      self._rest = { number = self._source.number,
+        line = account and self._source.reader:place() or row.line }
+      return
+    end
+    heed(self, nil, failure)
+  end
+end
+
 ---The next row for the client: account, attributes and names to remove; nil at the end. The table
 ---of attributes is good until the next call.
 ---@param tend fun(time_ms: integer): boolean lets the run go on while the input is waited for
 ---@return string? account
----@return table<string, string>? attrs
+---@return table<string, string>|string[]|nil attrs names alone, if that is what is asked for
 ---@return string[]? removes
 function import:next(tend)
-  while not self._is_over and self._index < self._index_max do
+  while not self._is_over and self._taken < self._taken_max do
     local account, attrs, more = take(self._source, tend)
     if not account then
       heed(self, attrs, more)
     elseif not is_settled(self) then
       local index = self._index + 1
-      self._index = index
+      self._index, self._taken = index, self._taken + 1
+      if more and self._halves and next(attrs) ~= nil then
+        self._index = index + 1
+        self._halves:split(index)
+      end
       self._rows[index] = self._job and self._row
       if self._dry_run then -- and it is not sent, unless screening says otherwise
         self.counts.not_sent = self.counts.not_sent + 1
@@ -204,8 +247,12 @@ function import:next(tend)
         self._lines[index], self._accounts[index] = reader:place(), account
         self._raws[index] = reader:raw()
       end
-      return account, attrs, more
+      return account, self._names and names_of(self, attrs) or attrs, more
     end
+  end
+  if not self._is_over then
+    look_ahead(self)
+    self._is_over = true
   end
 end
 
@@ -230,19 +277,33 @@ end
 
 ---The row that screening in a dry run refused: it is the one handed over last.
 local function last_row(self, result)
-  assert(result.index == self._index, "screening answers before the next row")
+  assert(self._index - result.index <= 1, "screening answers before the next row")
   local source = self._source
   return { number = source.number, path = source.path, line = (source.reader:place()),
     account = result.account, raw = source.reader:raw() }
 end
 
----Takes what became of a row.
+---What is said of a row that failed: of a name that is not registered also which was meant.
+local function message_of(self, result)
+  local message = result.message or result.fate
+  local name = result.code == "NAME_UNKNOWN" and message:match('^attribute name "(.*)": ')
+  return name and self.registered and message .. preflight.hint(name, self.registered) or message
+end
+
+---Takes what became of a row, or of one of its two updates.
 ---@param result imattr.result
 function import:settle(result)
-  local fate = result.fate
-  if self._dry_run and fate == "not_sent" then
+  if self._dry_run and result.fate == "not_sent" then
     return -- as was thought
-  elseif self._dry_run then
+  end
+  if self._halves then
+    result = self._halves:whole(result)
+    if not result then
+      return
+    end
+  end
+  local fate = result.fate
+  if self._dry_run then
     self.counts.not_sent = self.counts.not_sent - 1
   end
   local row = self._dry_run and last_row(self, result) or take_row(self, result.index)
@@ -254,7 +315,7 @@ function import:settle(result)
     end
     return
   end
-  local code, message = result.code or "UNKNOWN", result.message or fate
+  local code, message = result.code or "UNKNOWN", message_of(self, result)
   if row.row then
     self._job:settle(row.row, fate, { line = row.line, account = row.account, raw = row.raw,
       code = code, message = message })
@@ -314,28 +375,11 @@ function import:commit(requests, is_last)
   self._is_over = self._is_over or failure ~= nil
 end
 
----Writes the rejects file of a job: all rows that failed, in this run and in earlier ones.
-local function write_rejects(self)
-  local file = self._sources[1].rejects
-  for _, line, account, _, code, message, raw in self._job:failures() do
-    local is_read = code:match("^%d+$") or statuses[code]
-    local _, failure = file:add({ line = line, account = account, raw = raw,
-      code = not is_read and code or nil }, code, message)
-    if failure then
-      return failure
-    end
-  end
-end
-
----Ends a job's run: what has its fate is written down, and when all has, the job is over.
+---Ends a job of which all has its fate, and that is written down.
 local function finish_job(self)
-  if self._sources[1].rejects and not self.write_failure then
-    self.write_failure = write_rejects(self)
-  end
   local is_open = self.counts.unknown + self.counts.not_sent > 0
   if self.ended and not is_open and not self.write_failure then
-    self._job:put("rows", self._row)
-    self._job:put("ended_s", os.time())
+    self.write_failure = select(2, self._job:finish(self._row))
   end
 end
 
@@ -344,7 +388,7 @@ end
 function import:finish()
   count_lost(self)
   if self._job then
-    finish_job(self)
+    self.write_failure = self.write_failure or self._job:fill(self._sources[1].rejects)
   elseif self.counts.done > 0 then
     leave_unsent(self)
   end
@@ -353,7 +397,10 @@ function import:finish()
     if source.rejects then
       _, failure = source.rejects:close()
     end
-    self.write_failure = self.write_failure or failure
+    self.write_failure = self.write_failure or failure and "rejects: " .. failure
+  end
+  if self._job then
+    finish_job(self)
   end
 end
 
@@ -409,7 +456,7 @@ function import:fraction()
   for _, count in pairs(self.counts) do
     settled = settled + count
   end
-  return self._index > 0 and read * settled / self._index or read
+  return self._taken > 0 and read * settled / self._taken or read
 end
 
 return import

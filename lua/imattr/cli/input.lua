@@ -55,6 +55,11 @@ local function read_file(self, bytes)
     chunk, message = read_pipe(self, bytes)
   end
   self._bytes = self._bytes + (chunk and #chunk or 0)
+  if not chunk and not message and self.size and self._bytes < self.size then
+    self.is_cut = true
+    message = ("cut short while it is read: %s bytes are left of %s"):format(
+      text.count(self._bytes), text.count(self.size))
+  end
   return chunk, message
 end
 
@@ -103,7 +108,7 @@ local function code_of(self, code)
   if code == "NO_COLUMN" then
     return exit.USAGE
   end
-  return code == "READ_FAILED" and not self.is_gzip and exit.NO_INPUT or exit.BAD_INPUT
+  return code == "READ_FAILED" and self:failure_code() or exit.BAD_INPUT
 end
 
 ---An input that is open.
@@ -112,7 +117,8 @@ end
 ---@field reader imattr.cli.csv.reader|imattr.cli.ndjson.reader
 ---@field size integer? bytes, when it is a regular file
 ---@field file file*? nil: standard input
----@field is_gzip boolean? then a failure to read on is a fault of what it holds
+---@field is_gzip boolean?
+---@field is_cut boolean? the file has become shorter than it was
 ---@field bytes fun(self): integer bytes read from the file so far, compressed as they are
 ---@field tend (fun(time_ms: integer): boolean)? lets the run go on while the input is waited for
 ---@field is_stopped boolean? the run was stopped while the input was waited for
@@ -123,11 +129,17 @@ function Input:bytes()
   return self._bytes
 end
 
+---The exit code when reading failed: is what it holds at fault, or the system?
+---@return integer
+function Input:failure_code()
+  return (self.is_gzip or self.is_cut) and exit.BAD_INPUT or exit.NO_INPUT
+end
+
 ---Opens an input and reads its header.
 ---@param path string or "-" for standard input
 ---@param options { format: string?, delimiter: string?, columns: table<string, string>?,
----  null: string? }|string|nil a format alone, or with what csv.open takes; a format that is not
----  given is found out
+---  null: string?, takes_names: boolean? }|string|nil a format alone, or with what csv.open and
+---  ndjson.open take; a format that is not given is found out
 ---@param io table the io library, or one like it
 ---@return imattr.cli.input? input
 ---@return string? message
@@ -144,7 +156,7 @@ function input.open(path, options, io)
   end
   local read, first = chunks_of(self)
   if read and first ~= "" and format_of(path, options.format, first) == "ndjson" then
-    self.reader = ndjson.open(read)
+    self.reader = ndjson.open(read, options)
     return self
   end
   local reader, fault, code

@@ -11,9 +11,10 @@
 -- Rows count from 1 in the order of the input. A row that is `unknown` or `not_sent` stays open.
 
 local cjson = require("cjson").new()
+local statuses = require("imattr.core").statuses
 local store = require "imattr.job"
 
-local job = {}
+local job = { noun = "job" }
 job.__index = job
 
 local FORMAT = 1 -- of the tables
@@ -21,10 +22,15 @@ local FORMAT = 1 -- of the tables
 -- Rows of `settled` that settled_to has passed are taken out after so many commits.
 local TIDY_AFTER = 64
 
+-- The log is brought into the file after so many commits. SQLite would do it by itself, but tell
+-- nobody when the disk fails then.
+local CHECKPOINT_AFTER = 128
+
+-- Of every connection that writes.
 local SETTINGS = {
-  "PRAGMA journal_mode = WAL",
   -- a commit that power loss takes is a few users sent again, never one lost
   "PRAGMA synchronous = NORMAL",
+  "PRAGMA wal_autocheckpoint = 0",
 }
 
 local TABLES = {
@@ -40,6 +46,7 @@ local GET = "SELECT value FROM job WHERE name = ?1"
 local ADD_RANGE = "INSERT OR REPLACE INTO settled VALUES (?1, ?2)"
 local ADD_FAILURE = "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
 local TIDY = "DELETE FROM settled WHERE last <= ?1"
+local CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 -- The fates that end a row; the others leave it open.
 local COUNTED = { "done", "invalid", "refused" }
@@ -68,9 +75,11 @@ end
 
 -- Runs one statement; nil and a message with the path.
 local function run(self, sql, ...)
-  local first, message = self._db:run(sql, ...)
+  local first, message, is_disk = self._db:run(sql, ...)
   if first == nil and message then
-    return nil, ("%s: %s"):format(self.path, message)
+    message = ("%s: %s"):format(self.path, message)
+    self._disk_failure = self._disk_failure or is_disk and message
+    return nil, message
   end
   return first
 end
@@ -104,6 +113,7 @@ end
 
 -- Makes the tables and writes the facts down: all or nothing. Raises what SQLite says.
 local function fill(self, facts)
+  assert(run(self, "PRAGMA journal_mode = WAL"))
   for _, sql in ipairs(SETTINGS) do
     assert(run(self, sql))
   end
@@ -169,18 +179,65 @@ function job.create(input, facts)
   return self
 end
 
--- Reads how far the job is.
+-- A number of the file that is no number, or more than it can be, is damage.
+local function whole(self, value)
+  if type(value) ~= "number" or value < 0 or value % 1 ~= 0 then
+    error(self.path .. ": damaged", 0)
+  end
+  return value
+end
+
+-- Reads how far the job is. SQLite does not see every damage, but each row that has its fate is
+-- counted twice in the file, and a row is passed over only when the two agree.
 local function read_progress(self)
-  self.settled_to = self:get("settled_to") or 0
-  self.requests = self:get("requests") or 0
+  self.settled_to = whole(self, self:get("settled_to") or 0)
+  self.requests = whole(self, self:get("requests") or 0)
+  local left = -self.settled_to
   for _, fate in ipairs(COUNTED) do
-    self.counts[fate] = self:get(fate) or 0
+    self.counts[fate] = whole(self, self:get(fate) or 0)
+    left = left + self.counts[fate]
   end
   for first, last in self._db:rows("SELECT first, last FROM settled") do
-    for row = math.max(first, self.settled_to + 1), last do
+    first = math.max(whole(self, first), self.settled_to + 1)
+    left = left - math.max(0, whole(self, last) - first + 1)
+    whole(self, left)
+    for row = first, last do
       self._ahead[row] = true
     end
   end
+  if left ~= 0 then
+    error(self.path .. ": damaged", 0)
+  end
+end
+
+-- What a file is that is not a job of this version.
+local function strangeness(self, format)
+  local is_job = run(self, "SELECT count(*) FROM sqlite_master WHERE name = 'settled'") == 1
+  if run(self, "SELECT count(*) FROM sqlite_master") == 0 then
+    return "the job was not begun, nothing was sent; begin it with: imattr set --job"
+  elseif is_job and format > FORMAT then
+    return ("a job of a newer imattr: its tables are of version %d, known is %d"):format(format,
+      FORMAT)
+  end
+  return "not a job"
+end
+
+-- Reads a job that is open. Raises what is wrong.
+local function read_job(self, mode)
+  local format, message = run(self, "PRAGMA user_version")
+  if format ~= FORMAT then
+    error(message or ("%s: %s"):format(self.path, strangeness(self, format)), 0)
+  end
+  if mode == "write" then
+    for _, sql in ipairs(SETTINGS) do
+      assert(run(self, sql))
+    end
+    local found = assert(run(self, "PRAGMA quick_check(1)"))
+    if found ~= "ok" then
+      error(("%s: damaged"):format(self.path), 0)
+    end
+  end
+  read_progress(self)
 end
 
 ---Opens a job.
@@ -188,23 +245,17 @@ end
 ---@param mode "write"|"read"
 ---@return imattr.cli.job?
 ---@return string? message
+---@return boolean? is_no_job the file is there, and is none, or a damaged one
 function job.open(path, mode)
   local db, message = store.open(path, mode)
   if not db then
     return nil, ("%s: %s"):format(path, message)
   end
   local self = new(path, db)
-  local format
-  run(self, SETTINGS[2])
-  format, message = run(self, "PRAGMA user_version")
-  if format ~= FORMAT then
-    db:close()
-    return nil, message or ("%s: not a job, or one of another version of imattr"):format(path)
-  end
-  local ok, raised = pcall(read_progress, self)
+  local ok, raised = pcall(read_job, self, mode)
   if not ok then
     db:close()
-    return nil, words_of(raised)
+    return nil, words_of(raised), true
   end
   if mode == "write" then
     run(self, TIDY, self.settled_to)
@@ -229,8 +280,8 @@ function job:problem_of_input()
     end
     for _, name in ipairs { "size", "time", "hash" } do
       if now[name] ~= self:get(name) then
-        return ("%s: changed since the job began (%s); begin a new job, or put the old file back")
-          :format(input, name)
+        return ("%s: changed since the %s began (%s); begin a new %s, or put the old file back")
+          :format(input, self.noun, name, self.noun)
       end
     end
   end)
@@ -304,11 +355,13 @@ local function write(self)
 end
 
 ---Writes down what has its fate since the last commit. What could not be written is tried again
----by the next commit.
+---by the next commit; but after an I/O error nothing is: the next fsync would say that all is well.
 ---@return boolean? ok
 ---@return string? message
 function job:commit()
-  if self._is_open then -- an earlier one failed, and what it wrote could not be undone then
+  if self._disk_failure then
+    return nil, self._disk_failure
+  elseif self._is_open then -- an earlier one failed, and what it wrote could not be undone then
     run(self, "ROLLBACK")
   end
   local began, message = run(self, "BEGIN IMMEDIATE")
@@ -323,7 +376,22 @@ function job:commit()
   end
   self._is_open = false
   self._ranges, self._failures = {}, {}
+  if self._commits % CHECKPOINT_AFTER == 0 then
+    return run(self, CHECKPOINT)
+  end
   return true
+end
+
+---The job is over: every row has its fate.
+---@param rows integer how many there are
+---@return any? ok
+---@return string? message
+function job:finish(rows)
+  local ok, message = self:put("rows", rows)
+  if ok then
+    ok, message = self:put("ended_s", os.time())
+  end
+  return ok, message
 end
 
 ---Is there anything that a commit would write?
@@ -332,11 +400,33 @@ function job:is_dirty()
   return self._ranges[1] ~= nil
 end
 
+---@return boolean
+function job:has_failed()
+  return self.counts.invalid + self.counts.refused > 0
+end
+
 ---All users that failed, in the order of the input: row, line, account, fate, code, message, raw.
 ---@return fun(): integer?, integer, string?, string, string, string, string?
 function job:failures()
   return self._db:rows("SELECT row, line, account, fate, code, message, raw FROM failures"
     .. " ORDER BY row")
+end
+
+---Writes all users that failed, in this run and in earlier ones, into a rejects file.
+---@param file imattr.cli.rejects?
+---@return string? failure
+function job:fill(file)
+  if not file then
+    return nil
+  end
+  for _, line, account, _, code, message, raw in self:failures() do
+    local is_read = code:match("^%d+$") or statuses[code]
+    local _, failure = file:add({ line = line, account = account, raw = raw,
+      code = not is_read and code or nil }, code, message)
+    if failure then
+      return "rejects: " .. failure
+    end
+  end
 end
 
 ---How many users failed for which reason, the most frequent first.

@@ -28,8 +28,13 @@ local WIDTH = 79
 
 local VERBS = {
   require "imattr.cli.set",
+  require "imattr.cli.remove",
   require "imattr.cli.resume",
   require "imattr.cli.status",
+  require "imattr.cli.plan",
+  require "imattr.cli.apply",
+  require "imattr.cli.verify",
+  require "imattr.cli.undo",
   require "imattr.cli.get",
   require "imattr.cli.names",
   require "imattr.cli.sign",
@@ -44,6 +49,7 @@ local VERBS = {
 local EXAMPLES = {
   "imattr set users.csv                 sets attributes of the users in a file",
   "imattr set --dry-run users.csv       checks it, sends nothing, needs no key",
+  "imattr plan users.csv                what would change? imattr apply does it",
   "imattr get xiaojun012 xiaojun013     prints what is set",
   "imattr doctor                        is all well? If not, what to do",
   "imattr sandbox                       a server like the vendor's, to try it out",

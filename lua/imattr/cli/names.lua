@@ -19,8 +19,8 @@ local names = {
     "imattr names set 0=sex 1=city        gives indexes 0 and 1 these names",
     "imattr names set --dry-run 0=sex     shows what would change",
     "",
-    "An app has at most ten names, at the indexes 0 to 9, of at most 50 bytes each.",
-    "Indexes that are not given stay as they are.",
+    "An app has at most ten names, at the indexes 0 to 9, of at most 50 bytes",
+    "each. Indexes that are not given stay as they are.",
   },
 }
 

@@ -1,6 +1,7 @@
 -- Users out of NDJSON, in constant memory and whatever the file holds: the vendor's user object,
--- one a line, as in {"To_Account":"xiaojun012","Attrs":{"sex":"attr1"}}. Blank lines are passed
--- over. A bad line is a value, not an end: it comes out with a code and a message.
+-- one a line, as in {"To_Account":"xiaojun012","Attrs":{"sex":"attr1"}}, or with names alone, as in
+-- {"To_Account":"xiaojun012","Attrs":["sex"]}. Blank lines are passed over. A bad line is a value,
+-- not an end: it comes out with a code and a message.
 --
 -- Members of other names are left alone; a rejects file has three more (line, code, reason).
 
@@ -48,6 +49,19 @@ local function integers_to_text(attrs)
   return attrs
 end
 
+---Attributes as names alone: those of an object, or a list of them; nil and what is wrong.
+local function names_of(attrs)
+  local names = {}
+  for key, value in pairs(attrs) do
+    local name = type(key) == "string" and key or value
+    if type(name) ~= "string" then
+      return nil, ("Attrs: %s, must be an attribute's name"):format(json_type(name))
+    end
+    names[name] = ""
+  end
+  return names
+end
+
 ---What is wrong with a decoded line (code, message); nil: nothing.
 local function object_fault(object)
   if type(object) ~= "table" or object[1] ~= nil then
@@ -63,29 +77,37 @@ local function object_fault(object)
   elseif type(attrs) ~= "table" then
     return "BAD_SHAPE", ("Attrs: %s, must be an object"):format(json_type(attrs))
   end
-  for name, value in pairs(attrs) do
+end
+
+---The attributes of a line as values, or as names alone; nil and what is wrong.
+local function attrs_of(given, takes_names)
+  if takes_names then
+    return names_of(given)
+  end
+  for name, value in pairs(given) do
     local fault = value_fault(name, value)
     if fault then
-      return "BAD_VALUE", fault
+      return nil, fault
     end
   end
+  return integers_to_text(given)
 end
 
 ---The row of one line of text.
-local function row_of(line, text)
+local function row_of(line, text, takes_names)
   local object, message = json.decode(text)
   if object == nil then
     return { line = line, raw = text, code = "BAD_JSON", message = "JSON: " .. message }
   end
-  local code
+  local code, attrs
   code, message = object_fault(object)
-  if code then
-    local account = type(object) == "table" and object.To_Account
-    account = type(account) == "string" and account or nil
-    return { line = line, raw = text, account = account, code = code, message = message }
+  if not code then
+    attrs, message = attrs_of(object.Attrs, takes_names)
+    code = not attrs and "BAD_VALUE" or nil
   end
-  return { line = line, raw = text, account = object.To_Account,
-    attrs = integers_to_text(object.Attrs) }
+  local account = type(object) == "table" and object.To_Account
+  return { line = line, raw = text, account = type(account) == "string" and account or nil,
+    attrs = attrs, code = code, message = message }
 end
 
 ---The next row.
@@ -106,7 +128,7 @@ function reader:next()
       text = sub(text, 4)
     end
     if find(text, "[^ \t\r]") then
-      return row_of(source.number, (text:gsub("[ \t\r]+$", "")))
+      return row_of(source.number, (text:gsub("[ \t\r]+$", "")), self._takes_names)
     end
   end
 end
@@ -166,9 +188,12 @@ end
 
 ---Starts reading.
 ---@param read imattr.cli.read
+---@param options { takes_names: boolean? }? names: Attrs may be a list of names, and values do not
+---  matter
 ---@return imattr.cli.ndjson.reader
-function ndjson.open(read)
-  return setmetatable({ format = "ndjson", _lines = lines.new(read), _first_line = 0 }, reader)
+function ndjson.open(read, options)
+  return setmetatable({ format = "ndjson", _lines = lines.new(read), _first_line = 0,
+    _takes_names = options and options.takes_names }, reader)
 end
 
 return ndjson

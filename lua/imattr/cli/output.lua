@@ -33,7 +33,9 @@ function output.format_of(path, flag)
 end
 
 ---Is a path a file, or free to become one?
-local function is_plain(path)
+---@param path string
+---@return boolean
+function output.is_plain(path)
   local word = "'" .. path:gsub("'", "'\\''") .. "'"
   local status = os.execute(("[ -f %s ] || [ ! -e %s ]"):format(word, word))
   return status == true or status == 0
@@ -48,7 +50,7 @@ function output.open(options)
   local self = setmetatable({ format = options.format, left_out = {}, _lines = {}, _count = 0,
     _file = options.io.stdout }, output)
   if options.path and options.path ~= "-" then
-    local place = is_plain(options.path) and options.path .. ".part" or options.path
+    local place = output.is_plain(options.path) and options.path .. ".part" or options.path
     local file, message = options.io.open(place, "wb")
     if not file then
       return nil, "output: " .. text.visible(message), exit.CANNOT_WRITE

@@ -1,10 +1,14 @@
 -- imattr resume: goes on with a job that was interrupted, killed, or could not reach the service.
 
+local bulk = require "imattr.cli.bulk"
 local exit = require "imattr.cli.exit"
 local job = require "imattr.cli.job"
+local remove = require "imattr.cli.remove"
 local set = require "imattr.cli.set"
-local setup = require "imattr.cli.setup"
 local text = require "imattr.cli.text"
+
+-- What goes on, by the command that a job is of.
+local VERBS = { [set.command] = set, [remove.command] = remove }
 
 local resume = {
   name = "resume",
@@ -17,9 +21,7 @@ local resume = {
 ---@param command table of argparse
 function resume.define(command)
   command:argument("job"):argname("JOB"):description "the job's file, FILE.imattr"
-  command:flag("--json"):description "print the report as one JSON object"
-  command:flag("-q --quiet"):description "no progress and no summary"
-  setup.define(command, set.SETUP)
+  bulk.define_run(command)
 end
 
 ---What the job was begun with, under what this command line says.
@@ -42,9 +44,9 @@ end
 ---@param io table the io library, or one like it
 ---@return integer exit code
 function resume.run(args, io)
-  local opened, message = job.open(args.job, "write")
+  local opened, message, is_no_job = job.open(args.job, "write")
   if not opened then
-    return refuse(io, message, exit.NO_INPUT)
+    return refuse(io, message, is_no_job and exit.BAD_INPUT or exit.NO_INPUT)
   end
   local problem = opened:problem_of_input()
   if problem then
@@ -52,10 +54,12 @@ function resume.run(args, io)
     return refuse(io, problem, exit.BAD_INPUT)
   end
   if opened:get("ended_s") then
+    local has_failed = opened:has_failed()
     opened:close()
-    return refuse(io, args.job .. ": all is done", exit.OK)
+    return refuse(io, args.job .. (has_failed and ": all is over, some users failed"
+      or ": all is done"), has_failed and exit.SOME_FAILED or exit.OK)
   end
-  return set.go_on(arguments_of(opened, args), io, opened)
+  return bulk.run(VERBS[opened:get("command")], arguments_of(opened, args), io, opened)
 end
 
 return resume

@@ -11,12 +11,12 @@ local rules = require "imattr.sandbox.rules"
 local sandbox = {
   name = "sandbox",
   summary = "Serves a sandbox of the vendor's API here, to try things without an account.",
-  usage = "sandbox [--rate N] [--latency-ms N] [--attr-names A,B,C] [--write-env FILE] ...",
+  usage = "sandbox [options]",
   examples = {
-    "imattr sandbox                          runs until Ctrl-C, and prints what to export",
-    "imattr sandbox --write-env env &        then, in the same shell: . ./env",
-    "imattr sandbox --latency-ms 80          answers as if it were far away",
-    "imattr sandbox --rate 0 --no-store      for measuring: no limit, nothing remembered",
+    "imattr sandbox                      runs until Ctrl-C, prints what to export",
+    "imattr sandbox --write-env env &    then, in the same shell: . ./env",
+    "imattr sandbox --latency-ms 80      answers as if it were far away",
+    "imattr sandbox --rate 0 --no-store  to measure: no limit, nothing remembered",
   },
 }
 

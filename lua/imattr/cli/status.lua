@@ -84,10 +84,10 @@ end
 ---@param io table the io library, or one like it
 ---@return integer exit code
 function status.run(args, io)
-  local opened, message = job.open(args.job, "read")
+  local opened, message, is_no_job = job.open(args.job, "read")
   if not opened then
     io.stderr:write("imattr: ", text.visible(message), "\n")
-    return exit.NO_INPUT
+    return is_no_job and exit.BAD_INPUT or exit.NO_INPUT
   end
   local shown = args.json and as_json(opened) or status.lines(opened)
   opened:close()

@@ -1,6 +1,7 @@
 -- What a run looks like: the progress line while it lasts and the summary at its end, as functions
 -- of numbers. Nothing here writes, and nothing here asks what time it is.
 
+local columns = require "imattr.cli.columns"
 local text = require "imattr.cli.text"
 
 local terminal = {}
@@ -10,6 +11,8 @@ local COLOURS = { good = "32", bad = "31", dim = "2", strong = "1" }
 local BAR = ("-"):rep(10) -- stands for the bar, at its least width
 local BAR_MAX = 40
 local SENTENCE_MAX = 160 -- characters of a message in the summary
+local SENTENCE_ROOM = 24 -- columns; with less it goes below its code
+local INDENT = (" "):rep(10) -- there
 
 ---What a terminal can show.
 ---@class imattr.cli.look
@@ -141,6 +144,29 @@ local function widest(reasons, least, shown)
   return width
 end
 
+---A line of figures and words; in a narrow terminal the words go on beneath one another.
+local function words_beside(figures, words, look, out)
+  local room = look.columns and math.max(look.columns - 1 - #figures, 8)
+  for index, line in ipairs(columns.wrapped(words, room)) do
+    out[#out + 1] = (index == 1 and figures or (" "):rep(#figures)) .. line
+  end
+end
+
+---A reason in a narrow terminal: what does not fit beside its code stands below.
+local function narrow_reason(head, message, tail, look, out)
+  out[#out + 1] = head
+  local room = math.max(look.columns - 1 - #INDENT, 12)
+  local lines = columns.wrapped(text.short(message, SENTENCE_MAX), room)
+  if columns.width(lines[#lines] .. tail) <= room then
+    lines[#lines] = lines[#lines] .. paint(look, "dim", tail)
+  else
+    lines[#lines + 1] = paint(look, "dim", (tail:gsub("^ +", "")))
+  end
+  for _, line in ipairs(lines) do
+    out[#out + 1] = INDENT .. line
+  end
+end
+
 ---Why users failed, one line a code.
 local function reason_lines(reasons, fate, look, out)
   local form = ("  %%%ds  %%-%ds  "):format(
@@ -152,15 +178,18 @@ local function reason_lines(reasons, fate, look, out)
       local tail = reason.line and ("  (line %d%s)"):format(reason.line,
         reason.count > 1 and ", ..." or "") or ""
       local room = look.columns and look.columns - #head - #tail - 1 or SENTENCE_MAX
-      local sentence = text.short(reason.message, math.max(room, 12))
-      out[#out + 1] = head .. sentence .. paint(look, "dim", tail)
+      if room < SENTENCE_ROOM then
+        narrow_reason(head, reason.message, tail, look, out)
+      else
+        out[#out + 1] = head .. text.short(reason.message, room) .. paint(look, "dim", tail)
+      end
     end
   end
 end
 
 ---The requests and their pace: as a share of what the quota allows in the seconds that were begun,
 ---for a run may begin and end in the middle of its first and its last hundred.
-local function request_lines(numbers, out)
+local function request_lines(numbers, look, out)
   local pace = ""
   local is_limited = numbers.quota and numbers.quota > 0
   if numbers.requests > 0 and numbers.seconds > 0 and is_limited then
@@ -169,19 +198,20 @@ local function request_lines(numbers, out)
   elseif numbers.requests > 0 and numbers.seconds > 0 then
     pace = ("%.0f/s"):format(numbers.requests / numbers.seconds)
   end
-  out[#out + 1] = ("  requests %10s  %s"):format(text.count(numbers.requests), pace)
+  words_beside(("  requests %10s  "):format(text.count(numbers.requests)), pace, look, out)
   if numbers.retries > 0 then
     out[#out + 1] = ("  retries  %10s"):format(text.count(numbers.retries))
   end
   if numbers.merged > 0 then
-    out[#out + 1] = ("  merged   %10s  rows about a user who was waiting already"):format(
-      text.count(numbers.merged))
+    words_beside(("  merged   %10s  "):format(text.count(numbers.merged)),
+      "rows about a user who was waiting already", look, out)
   end
 end
 
 ---What a summary is made of: the report of a run, and
 ---@class imattr.cli.summary_numbers : imattr.report
 ---@field quota number?
+---@field plan string what a dry run would do, in nine letters
 ---@field reasons imattr.cli.reason[] most frequent first
 ---@field more_codes integer users that failed with codes beyond the ones in `reasons`
 
@@ -212,8 +242,16 @@ function terminal.summary(numbers, look)
   if numbers.more_codes > 0 then
     out[#out + 1] = ("  %6s  with other codes"):format(text.count(numbers.more_codes))
   end
-  request_lines(numbers, out)
+  request_lines(numbers, look, out)
   return (table.concat(out, "\n"):gsub(" +\n", "\n"):gsub(" +$", ""))
+end
+
+---How long requests take at a quota.
+local function time_of(requests, quota)
+  if not quota or quota == 0 then
+    return "without a limit on the rate"
+  end
+  return ("about %s at %g/s"):format(text.duration(requests / quota), quota)
 end
 
 ---What a dry run found, without a newline at its end.
@@ -224,18 +262,76 @@ function terminal.plan(numbers, look)
   local valid = numbers.users - numbers.invalid
   local out = { paint(look, "strong", ("dry run: %s, nothing was sent"):format(
     text.counted(numbers.users, "user"))) }
-  out[#out + 1] = ("  would set %9s  %6s"):format(text.count(valid), percent(valid, numbers.users))
+  out[#out + 1] = ("  %s %9s  %6s"):format(numbers.plan, text.count(valid),
+    percent(valid, numbers.users))
   if numbers.invalid > 0 then
     out[#out + 1] = ("  %s   %9s  %6s"):format(paint(look, "bad", "invalid"),
       text.count(numbers.invalid), percent(numbers.invalid, numbers.users))
     reason_lines(numbers.reasons, "invalid", look, out)
   end
-  local time = "without a limit on the rate"
-  if numbers.quota and numbers.quota > 0 then
-    time = ("about %s at %g/s"):format(text.duration(numbers.requests / numbers.quota),
-      numbers.quota)
+  words_beside(("  requests  %9s  "):format(text.count(numbers.requests)),
+    time_of(numbers.requests, numbers.quota), look, out)
+  return (table.concat(out, "\n"):gsub(" +\n", "\n"))
+end
+
+---What a comparison of users with what they are to have is made of.
+---@class imattr.cli.comparison
+---@field title string
+---@field users integer
+---@field different integer
+---@field same integer
+---@field words { different: string, same: string } what these two are called
+---@field attributes { name: string, users: integer }[] that differ, most frequent first
+---@field samples { account: string, words: string }[] users that differ
+---@field reasons imattr.cli.reason[] of users that failed
+---@field failed integer
+---@field requests integer that a change would take, or that were sent
+---@field quota number? nil: the requests were sent
+---@field seconds number?
+
+-- Samples, one a line.
+local function sample_lines(samples, look, out)
+  local room = look.columns and math.max(look.columns - 5, 12)
+  for index, sample in ipairs(samples) do
+    out[#out + 1] = index == 1 and "for example" or nil
+    local words = text.short(("%s: %s"):format(text.visible(sample.account), sample.words),
+      SENTENCE_MAX)
+    for number, line in ipairs(columns.wrapped(words, room)) do
+      out[#out + 1] = (number == 1 and "  " or "    ") .. line
+    end
   end
-  out[#out + 1] = ("  requests  %9s  %s"):format(text.count(numbers.requests), time)
+end
+
+---What a comparison found, without a newline at its end.
+---@param found imattr.cli.comparison
+---@param look imattr.cli.look
+---@return string
+function terminal.comparison(found, look)
+  local out = columns.wrapped(found.title, look.columns and look.columns - 1)
+  for index, title in ipairs(out) do
+    out[index] = paint(look, "strong", title)
+  end
+  local function line(label, count, colour)
+    local cell = ("%-9s"):format(label)
+    out[#out + 1] = ("  %s %9s  %6s"):format(count > 0 and colour and paint(look, colour, cell)
+      or cell, text.count(count), percent(count, found.users))
+  end
+  line(found.words.same, found.same, "good")
+  line(found.words.different, found.different, "strong")
+  for _, attribute in ipairs(found.attributes) do
+    out[#out + 1] = ("  %6s  %s"):format(text.count(attribute.users),
+      text.short(attribute.name, 60))
+  end
+  if found.failed > 0 then
+    line("failed", found.failed, "bad")
+    for _, fate in ipairs(FATES) do
+      reason_lines(found.reasons, fate, look, out)
+    end
+  end
+  local pace = found.quota and time_of(found.requests, found.quota)
+    or text.duration(found.seconds)
+  words_beside(("  requests  %9s  "):format(text.count(found.requests)), pace, look, out)
+  sample_lines(found.samples, look, out)
   return (table.concat(out, "\n"):gsub(" +\n", "\n"))
 end
 
