@@ -85,14 +85,14 @@ local function answer(self, body, http_status)
     date = self.plan.has_date and date_of(self.sim.vendor:time_s()) or nil }
 end
 
--- One way of the wire.
+-- One way of the wire. A spike may be longer than any time-out, and so is a fault.
 local function way_us(self)
   local dice, plan = self.dice, self.plan
   local time_us = math.floor(plan.rtt_us / 2)
   if plan.jitter_us > 0 then
     time_us = time_us + dice:int(plan.jitter_us)
   end
-  if plan.spike_rate > 0 and dice:chance(plan.spike_rate) then
+  if plan.spike_rate > 0 and not self.sim.is_calm and dice:chance(plan.spike_rate) then
     time_us = time_us + dice:int(plan.spike_us)
   end
   return time_us
